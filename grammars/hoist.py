@@ -1,0 +1,90 @@
+"""Hoisting: every maximal affine subtree becomes a row of one matrix (or convolution).
+
+What is left is a skeleton over rows: `relu(row)` for most units. Skeletons of equal text run
+vectorised over their rows. The replacement module, the affine form of a proof and the emission all
+come from this one pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from grammars.evaluation import evaluate
+from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
+from grammars.primitive import Primitive
+from grammars.program import Node, Sort, const, linear, tap, terms_of
+
+ROWS = ":rows"
+"""The bank of a skeleton's rows; row i is its channel i."""
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """A program as a skeleton over affine rows; taps that are read as atoms stay in the skeleton."""
+
+    skeleton: Node
+    rows: tuple[Affine, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units of one skeleton: `units[i]` reads rows `rows[i]` of the common matrix."""
+
+    skeleton: Node
+    units: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
+
+
+def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted:
+    """Split a program into rows and skeleton; evaluating the skeleton over the rows gives it back."""
+    rows: list[Affine] = []
+
+    def visit(node: Node) -> Node:
+        affine = _affine(node, primitives)
+        if affine is not None and not affine.weights:
+            return const(affine.bias)
+        if affine is not None:
+            rows.append(affine)
+            return tap(ROWS, len(rows) - 1)
+        return _sum(node) if node.op == "linear" else _operation(node)
+
+    def _sum(node: Node) -> Node:
+        terms, bias = terms_of(node)
+        bent = [(w, a) for w, a in terms if _affine(a, primitives) is None]
+        straight = [(w, a) for w, a in terms if _affine(a, primitives) is not None]
+        hoisted = [(w, visit(a)) for w, a in bent]
+        if not straight:
+            return linear(hoisted, bias)
+        return linear([(1.0, visit(linear(straight, bias))), *hoisted])
+
+    def _operation(node: Node) -> Node:
+        primitive = primitives[node.op]
+        sorts = primitive.args * len(node.args) if primitive.variadic else primitive.args
+        pairs = zip(node.args, sorts, strict=True)
+        return Node(
+            node.op, tuple(visit(a) if s is Sort.FIELD else a for a, s in pairs), node.params
+        )
+
+    skeleton = visit(program)
+    return Hoisted(skeleton, tuple(rows))
+
+
+def grouped(hoisted: Sequence[Hoisted]) -> tuple[tuple[Affine, ...], tuple[Group, ...]]:
+    """All rows in order, and the units grouped by equal skeleton (first come, first)."""
+    rows: list[Affine] = []
+    members: dict[Node, list[tuple[int, tuple[int, ...]]]] = {}
+    for unit, one in enumerate(hoisted):
+        span = tuple(range(len(rows), len(rows) + len(one.rows)))
+        rows.extend(one.rows)
+        members.setdefault(one.skeleton, []).append((unit, span))
+    groups = tuple(
+        Group(skeleton, tuple(u for u, _ in pairs), tuple(r for _, r in pairs))
+        for skeleton, pairs in members.items()
+    )
+    return tuple(rows), groups
+
+
+def _affine(node: Node, primitives: Mapping[str, Primitive]) -> Affine | None:
+    try:
+        return evaluate(node, AffineAlgebra(), primitives)
+    except NotAffine:
+        return None

@@ -1,0 +1,1 @@
+"""Algebras that give programs meaning: torch, rational, affine and text."""

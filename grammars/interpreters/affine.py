@@ -1,0 +1,73 @@
+"""Programs as affine forms Σ weight · tap + bias, exactly, where they are affine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from grammars.evaluation import Algebra, Unsupported
+from grammars.primitive import Transcendental
+from grammars.program import exact_product, exact_sum
+
+TapKey = tuple[str, int, int, int]
+
+
+class NotAffine(Unsupported):
+    """The program bends, or its exact weights need more than 53 bits."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Σ weights[tap] · tap + bias, with taps as (bank, channel, dy, dx)."""
+
+    weights: dict[TapKey, float] = field(default_factory=dict)
+    bias: float = 0.0
+
+
+class AffineAlgebra(Algebra):
+    """Values are `Affine`; raises NotAffine where the result is not affine in the taps."""
+
+    name = "affine"
+
+    def __init__(self) -> None:
+        super().__init__(lambda *key: Affine({key: 1.0}))
+
+    def const(self, value: float) -> Affine:
+        return Affine({}, value)
+
+    def add(self, a: Affine, b: Affine) -> Affine:
+        return self.linear([1.0, 1.0], [a, b], 0.0)
+
+    def mul(self, a: Affine, b: Affine) -> Affine:
+        if a.weights and b.weights:
+            raise NotAffine("a product of two values is not affine")
+        scale, value = (a.bias, b) if not a.weights else (b.bias, a)
+        return self.linear([scale], [value], 0.0)
+
+    def max(self, a: Affine, b: Affine) -> Affine:
+        return a if _known(a, b).bias > b.bias else b
+
+    def min(self, a: Affine, b: Affine) -> Affine:
+        return a if _known(a, b).bias < b.bias else b
+
+    def select(self, condition: Affine, positive: Affine, otherwise: Affine) -> Affine:
+        return positive if _known(condition).bias > 0 else otherwise
+
+    def call(self, function: Transcendental, x: Affine) -> Affine:
+        raise NotAffine(f"{function.name} is not affine")
+
+    def linear(self, weights: Sequence[float], values: Sequence[Affine], bias: float) -> Affine:
+        merged: dict[TapKey, float] = {}
+        try:
+            for weight, value in zip(weights, values, strict=True):
+                bias = exact_sum(bias, exact_product(weight, value.bias))
+                for key, inner in value.weights.items():
+                    term = exact_product(weight, inner)
+                    merged[key] = exact_sum(merged[key], term) if key in merged else term
+        except ValueError as error:
+            raise NotAffine(str(error)) from None
+        return Affine({k: w for k, w in merged.items() if w}, bias)
+
+
+def _known(*values: Affine) -> Affine:
+    if any(v.weights for v in values):
+        raise NotAffine("a comparison of values is not affine")
+    return values[0]

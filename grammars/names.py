@@ -1,0 +1,86 @@
+"""Readable names for taps: a table for printing and parsing only, so renaming changes no key."""
+
+import keyword
+import re
+from collections.abc import Iterable, Mapping
+
+from grammars.program import PRE, Node
+
+
+class Names:
+    """(bank, channel) ↔ identifier, one to one.
+
+    The default name is the bank's path made an identifier, an underscore and the channel:
+    `conv1_3`, `features_0_12`, `input_5`. Banks whose identifiers would clash get a number.
+    """
+
+    def __init__(
+        self,
+        banks: Mapping[str, int],
+        *,
+        given: Mapping[tuple[str, int], str] | None = None,
+        reserved: Iterable[str] = (),
+    ) -> None:
+        """`banks` maps each bank to its channels; `given` names override; `reserved` are kept free.
+
+        Raises ValueError where two taps would get one name or a name is no identifier.
+        """
+        taken = set(reserved)
+        self._names: dict[tuple[str, int], str] = dict(given or {})
+        for bank, channels in banks.items():
+            stem = _free(identifier(bank), taken)
+            taken.add(stem)
+            for channel in range(channels):
+                self._names.setdefault((bank, channel), f"{stem}_{channel}")
+        self._taps = {name: key for key, name in self._names.items()}
+        _check(self._names, self._taps, set(reserved))
+
+    def of(self, bank: str, channel: int) -> str:
+        """The name of a channel. Raises KeyError for a channel that no bank has."""
+        try:
+            return self._names[bank, channel]
+        except KeyError:
+            raise KeyError(f"no bank {bank!r} with channel {channel} is known") from None
+
+    def tap(self, name: str) -> tuple[str, int] | None:
+        """The (bank, channel) of a name, or None."""
+        return self._taps.get(name)
+
+    def __iter__(self):
+        return iter(self._taps)
+
+    def of_tap(self, tap: Node) -> str:
+        """The name of a tap's channel, its offset and `pre` aside."""
+        bank, channel = str(tap["bank"]).removesuffix(PRE), int(tap["channel"])  # type: ignore[arg-type]
+        return self.of(bank, channel)
+
+
+def identifier(path: str) -> str:
+    """A module path as a Python identifier."""
+    name = re.sub(r"\W", "_", path, flags=re.ASCII) or "bank"
+    if name[0].isdigit():
+        name = f"m{name}"
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _free(stem: str, taken: set[str]) -> str:
+    """`stem`, or it with the first number that keeps all its channels apart from other banks'."""
+    number, name = 1, stem
+    while any(name == t or _numbered(name, t) or _numbered(t, name) for t in taken):
+        number += 1
+        name = f"{stem}_b{number}"
+    return name
+
+
+def _numbered(stem: str, other: str) -> bool:
+    return re.fullmatch(re.escape(stem) + r"(_\d+)+", other) is not None
+
+
+def _check(names: Mapping, taps: Mapping[str, object], reserved: set[str]) -> None:
+    if len(names) != len(taps):
+        raise ValueError("two taps share a name: names are one to one")
+    for name in taps:
+        if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
+            raise ValueError(
+                f"{name!r} cannot name a tap: it is no identifier or is a primitive's name"
+            )

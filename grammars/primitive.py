@@ -1,0 +1,217 @@
+"""A primitive: one function in one file, its body written once over a small algebra.
+
+    @primitive(tags=("core", "head"))
+    def relu(k, x: Field) -> Field:
+        \"\"\"max(x, 0), elementwise; any shape to the same shape.\"\"\"
+        return k.max(x, k.const(0.0))
+
+The signature is the declaration: positional arguments carry their sort, keyword-only arguments carry
+`real(…)` or `integer(…)` with range, default and human grid.
+"""
+
+import ast
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+from grammars.program import Sort
+
+Field = Annotated[Any, Sort.FIELD]
+Atom = Annotated[Any, Sort.ATOM]
+Weights = Annotated[Any, Sort.WEIGHTS]
+Bank = Annotated[Any, Sort.BANK]
+
+STRUCTURE = frozenset({"tap", "const", "linear", "shift"})
+"""What every grammar has: the nodes that text writes as names, numbers, sums and `shift`."""
+
+INTERPRETERS = ("torch", "rational", "affine", "text", "interval", "z3")
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real parameter in [low, high], with a human grid of `step` and a default on that grid.
+
+    Raises ValueError for an empty range, a step that is not positive or a default off the grid.
+    """
+
+    low: float
+    high: float
+    step: float
+    default: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(
+                f"a Real needs finite low < high, not low={self.low}, high={self.high}"
+            )
+        if not self.step > 0:
+            raise ValueError(f"a Real needs a positive step, not {self.step}")
+        if self.index(self.default) is None:
+            raise ValueError(f"the default {self.default} is not on the grid of step {self.step}")
+
+    @property
+    def size(self) -> int:
+        """The number of grid points."""
+        return int(math.floor((self.high - self.low) / self.step + 1e-9)) + 1
+
+    def value(self, index: int) -> float:
+        """The grid point `index`, as the float that a person would write."""
+        return float(Fraction(str(self.low)) + index * Fraction(str(self.step)))
+
+    def index(self, value: float) -> int | None:
+        """Where `value` stands on the grid, or None."""
+        near = round((value - self.low) / self.step)
+        on_grid = 0 <= near < self.size and self.value(near) == value
+        return near if on_grid else None
+
+    def snap(self, value: float) -> float:
+        """The nearest grid point."""
+        near = round((value - self.low) / self.step)
+        return self.value(min(max(near, 0), self.size - 1))
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole parameter in low … high."""
+
+    low: int
+    high: int
+    default: int
+
+
+Parameter = Real | Integer
+
+
+def real(low: float, high: float, *, step: float, default: float) -> Any:
+    """A `Real` as a keyword's default; typed Any because the body receives the number itself."""
+    return Real(low, high, step, default)
+
+
+def integer(low: int, high: int, *, default: int) -> Any:
+    """An `Integer` as a keyword's default; typed Any because the body receives the number itself."""
+    return Integer(low, high, default)
+
+
+@dataclass(frozen=True)
+class Transcendental:
+    """A named function that no finite algebra has, with what proofs may use of it.
+
+    `function` maps a float to a float to within one unit in the last place; `torch` is its name in
+    the torch namespace; `low` and `high` bound its range; it is monotone increasing, with Lipschitz
+    constant `lipschitz`.
+    """
+
+    name: str
+    function: Callable[[float], float]
+    torch: str
+    low: float
+    high: float
+    lipschitz: Fraction
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One operation of the grammar; `body(k, *args, **params)` is its meaning in any algebra `k`."""
+
+    name: str
+    body: Callable[..., Any]
+    args: tuple[Sort, ...]
+    variadic: bool
+    result: Sort
+    parameters: tuple[tuple[str, Parameter], ...]
+    tags: frozenset[str]
+    weight: float
+    gaps: frozenset[str]
+    core: bool
+    source: str
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.body) or ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The source without comments, docstrings and layout: what a key may depend on."""
+        return normalised_source(self.source)
+
+    def parameter(self, name: str) -> Parameter:
+        return dict(self.parameters)[name]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the decorator leaves on a function, until discovery makes a `Primitive` of it."""
+
+    body: Callable[..., Any]
+    tags: tuple[str, ...]
+    weight: float
+    gaps: tuple[str, ...]
+
+
+def primitive(
+    *, tags: tuple[str, ...] = ("user",), weight: float = 1.0, gaps: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Declaration]:
+    """Declare the decorated function as a primitive.
+
+    `tags` select it, `weight` is its prior frequency (frequent primitives cost fewer bits), `gaps`
+    name the interpreters in which it has no meaning, out of torch, rational, affine, text, interval
+    and z3. Raises ValueError for an unknown interpreter or a weight that is not positive.
+    """
+    unknown = sorted(set(gaps) - set(INTERPRETERS))
+    if unknown:
+        raise ValueError(f"unknown interpreters in gaps: {unknown}; known are {list(INTERPRETERS)}")
+    if not weight > 0:
+        raise ValueError(f"a primitive's weight is positive, not {weight}")
+    return lambda body: Declaration(body, tags, weight, gaps)
+
+
+def define(declaration: Declaration, *, core: bool, path: Path) -> Primitive:
+    """Read the signature of a declared function. Raises TypeError that says what is missing."""
+    body = declaration.body
+    name = body.__name__.rstrip("_")  # abs_, max_ and min_ do not hide the built-ins
+    where = f"primitive {name!r} in {path}"
+    hints = get_type_hints(body, include_extras=True)
+    parameters = list(inspect.signature(body).parameters.values())[1:]
+    positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    sorts = tuple(_sort(hints.get(p.name), f"argument {p.name!r} of {where}") for p in positional)
+    keywords = tuple((p.name, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY)
+    for keyword, spec in keywords:
+        if not isinstance(spec, Real | Integer) and name not in STRUCTURE:
+            raise TypeError(
+                f"parameter {keyword!r} of {where} needs a default real(…) or integer(…)"
+            )
+    return Primitive(
+        name=name,
+        body=body,
+        args=sorts,
+        variadic=any(p.kind is p.VAR_POSITIONAL for p in positional),
+        result=_sort(hints.get("return"), f"the result of {where}"),
+        parameters=tuple((k, spec) for k, spec in keywords if isinstance(spec, Real | Integer)),
+        tags=frozenset(declaration.tags),
+        weight=declaration.weight,
+        gaps=frozenset(declaration.gaps),
+        core=core,
+        source=path.read_text(encoding="utf-8"),
+    )
+
+
+def normalised_source(source: str) -> str:
+    """Python source with comments, docstrings and layout removed."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _sort(hint: Any, where: str) -> Sort:
+    for extra in get_args(hint)[1:]:
+        if isinstance(extra, Sort):
+            return extra
+    raise TypeError(f"{where} has no sort: annotate it with Field, Atom, Weights or Bank")

@@ -1,0 +1,1 @@
+"""The core grammar: one primitive a file, found by folder."""

@@ -1,0 +1,175 @@
+"""Programs as data: frozen trees over taps.
+
+A program is a scalar function of *taps*: the values of source channels at offsets from the position
+for which a unit is computed. Nodes hold no behaviour; meaning lives in the interpreters
+(`grammars.evaluation`). Constants are Python floats, and every float is a dyadic rational, so that
+exact interpreters lose nothing.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+
+Value = float | int | str | tuple[float, ...]
+
+PRE = ":pre"
+"""Suffix of the bank that holds a layer's own pre-activations; no module path contains a colon."""
+
+
+class Sort(StrEnum):
+    """What a value of the language is, and so where it may stand."""
+
+    WEIGHTS = "weights"  # a kernel
+    ATOM = "atom"  # a tap or a convolution: readable at an offset
+    FIELD = "field"  # a value at the current position
+    BANK = "bank"  # all channels of a bank
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation over its arguments.
+
+    `op` names a primitive, `args` are sub-programs, `params` are (keyword, value) pairs in the order
+    in which the primitive declares them. Build nodes by `tap`, `const`, `linear` and `call`, which
+    keep them canonical, so that equal programs are equal by value.
+    """
+
+    op: str
+    args: tuple["Node", ...] = ()
+    params: tuple[tuple[str, Value], ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.op, self.args, self.params)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self):  # string hashes differ between processes: rebuild, never copy `_hash`
+        return Node, (self.op, self.args, self.params)
+
+    def __getitem__(self, name: str) -> Value:
+        for key, value in self.params:
+            if key == name:
+                return value
+        raise KeyError(f"{self.op} has no parameter {name!r}")
+
+
+def tap(bank: str, channel: int, dy: int = 0, dx: int = 0) -> Node:
+    """The value of `channel` of `bank`, `dy` rows down and `dx` columns right (input positions)."""
+    return Node("tap", (), (("bank", bank), ("channel", channel), ("dy", dy), ("dx", dx)))
+
+
+def const(value: float) -> Node:
+    """A number. Raises ValueError unless it is finite."""
+    return Node("const", (), (("value", _finite(value)),))
+
+
+def call(op: str, *args: Node, **params: Value) -> Node:
+    """The primitive `op` applied to `args`; parameters in the primitive's own order."""
+    return Node(op, args, tuple(params.items()))
+
+
+def linear(terms: Iterable[tuple[float, Node]], bias: float = 0.0) -> Node:
+    """The canonical node of Σ weight · term + bias.
+
+    Nested sums are flattened, equal terms merged, zeros dropped, terms sorted; a sum without terms is
+    a constant and a single term of weight one is that term. Raises ValueError where merging would
+    need a constant of more than 53 bits.
+    """
+    merged: dict[Node, float] = {}
+    total = _finite(bias)
+    for weight, node in terms:
+        for inner, atom in _flat(_finite(weight), node):
+            if atom is None:
+                total = exact_sum(total, inner)
+            else:
+                merged[atom] = exact_sum(merged[atom], inner) if atom in merged else inner
+    atoms = sorted((a for a, w in merged.items() if w), key=sort_key)
+    if not atoms:
+        return const(total)
+    if len(atoms) == 1 and merged[atoms[0]] == 1.0 and total == 0.0:
+        return atoms[0]
+    return _linear(tuple(atoms), tuple(merged[a] for a in atoms), total)
+
+
+def terms_of(node: Node) -> tuple[tuple[tuple[float, Node], ...], float]:
+    """Any program as ((weight, term), …) and bias; a node that is no sum is one term."""
+    if node.op == "linear":
+        weights: tuple[float, ...] = node["weights"]  # type: ignore[assignment]
+        return tuple(zip(weights, node.args, strict=True)), float(node["bias"])  # type: ignore[arg-type]
+    if node.op == "const":
+        return (), float(node["value"])  # type: ignore[arg-type]
+    return ((1.0, node),), 0.0
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """Every node of the tree, parents first."""
+    stack = [node]
+    while stack:
+        here = stack.pop()
+        yield here
+        stack.extend(reversed(here.args))
+
+
+def taps_of(node: Node) -> tuple[Node, ...]:
+    """The distinct taps of a program, sorted."""
+    return tuple(sorted({n for n in walk(node) if n.op == "tap"}, key=sort_key))
+
+
+def count_terms(node: Node) -> int:
+    """The number of leaves that a reader meets: taps and constants, parameters of calls aside."""
+    total = 0
+    for here in walk(node):
+        total += here.op in ("tap", "const") or (here.op == "linear" and here["bias"] != 0.0)
+    return total
+
+
+def sort_key(node: Node) -> tuple:
+    """Taps first, by bank, channel, row and column; then other operations by name and contents."""
+    if node.op == "tap":
+        return (0, *(value for _, value in node.params))
+    return (1, node.op, repr(node.params), tuple(sort_key(a) for a in node.args))
+
+
+def exact_sum(a: float, b: float) -> float:
+    """a + b where that is exact; raises ValueError otherwise."""
+    if not a or not b:
+        return a + b + 0.0
+    return _exact(a + b, Fraction(a) + Fraction(b))
+
+
+def exact_product(a: float, b: float) -> float:
+    """a · b where that is exact; raises ValueError otherwise."""
+    if abs(a) == 1.0 or abs(b) == 1.0:
+        return a * b + 0.0
+    return _exact(a * b, Fraction(a) * Fraction(b))
+
+
+def _linear(atoms: tuple[Node, ...], weights: tuple[float, ...], bias: float) -> Node:
+    return Node("linear", atoms, (("weights", weights), ("bias", bias)))
+
+
+def _flat(weight: float, node: Node) -> Iterator[tuple[float, Node | None]]:
+    if node.op not in ("linear", "const"):
+        yield weight, node
+        return
+    terms, bias = terms_of(node)
+    yield exact_product(weight, bias), None
+    for inner, atom in terms:
+        yield exact_product(weight, inner), atom
+
+
+def _finite(value: float) -> float:
+    value = float(value)
+    if not math.isfinite(value):
+        raise ValueError(f"a program's constants are finite numbers, not {value}")
+    return value + 0.0  # -0.0 becomes 0.0, which prints and compares the same
+
+
+def _exact(result: float, wanted: Fraction) -> float:
+    if not math.isfinite(result) or Fraction(result) != wanted:
+        raise ValueError(f"{wanted} has no exact float: use constants of fewer bits")
+    return result + 0.0

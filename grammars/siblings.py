@@ -1,0 +1,50 @@
+"""Programs that refer to another unit of their own bank, and how they are expanded before a proof."""
+
+from collections.abc import Callable, Mapping
+
+from grammars.primitive import Primitive
+from grammars.program import PRE, Node, linear, terms_of, walk
+
+
+def pre_of(program: Node, primitives: Mapping[str, Primitive]) -> Node:
+    """The pre-activation of a program: what its outermost head is applied to."""
+    is_head = "head" in primitives[program.op].tags and len(program.args) == 1
+    return program.args[0] if is_head else program
+
+
+def references(program: Node, bank: str) -> tuple[int, ...]:
+    """The channels of its own `bank` that a program reads, activations or pre-activations."""
+    own = (bank, f"{bank}{PRE}")
+    found = {n["channel"] for n in walk(program) if n.op == "tap" and n["bank"] in own}
+    return tuple(sorted(found))  # type: ignore[arg-type]
+
+
+def expand(
+    program: Node,
+    bank: str,
+    sibling: Callable[[int], Node],
+    primitives: Mapping[str, Primitive],
+) -> Node:
+    """`program` with every reference to its own bank replaced by what the sibling computes.
+
+    `sibling(channel)` gives a sibling's program, itself free of references. Raises ValueError for a
+    reference that is shifted: a sibling has no value beside the position.
+    """
+
+    def visit(node: Node) -> Node:
+        if node.op == "tap":
+            return reference(node)
+        if node.op == "linear":
+            terms, bias = terms_of(node)
+            return linear([(w, visit(a)) for w, a in terms], bias)
+        return Node(node.op, tuple(visit(a) for a in node.args), node.params)
+
+    def reference(node: Node) -> Node:
+        if node["bank"] not in (bank, f"{bank}{PRE}"):
+            return node
+        if node["dy"] or node["dx"]:
+            raise ValueError(f"a sibling of {bank!r} cannot be read at an offset")
+        target = sibling(int(node["channel"]))  # type: ignore[arg-type]
+        return target if node["bank"] == bank else pre_of(target, primitives)
+
+    return visit(program) if references(program, bank) else program

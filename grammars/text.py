@@ -1,0 +1,259 @@
+"""Program text: valid Python that parses back to the same program.
+
+    relu(0.75*conv1_3 - 0.125*shift(conv1_4, dy=1, dx=-1) + 0.5)
+
+A tap is its channel's name, `shift(name, dy=…, dx=…)` away from the centre and `pre(name)` for a
+sibling's pre-activation. Long sums are printed as sums of parenthesised groups, because Python's
+parser recurses once a term.
+"""
+
+import ast
+from collections.abc import Mapping
+from fractions import Fraction
+
+from grammars.names import Names
+from grammars.primitive import Integer, Primitive, Real
+from grammars.program import PRE, Node, Sort, Value, call, const, linear, tap, terms_of
+
+GROUP = 32  # terms in a parenthesised group
+LONGEST = 10_000_000  # characters that the parser is given; a longer text is not a program
+
+
+class ParseError(ValueError):
+    """Text that is no program, with the offending part and what was expected there."""
+
+
+def format_program(
+    program: Node, names: Names, primitives: Mapping[str, Primitive], *, group: int = GROUP
+) -> str:
+    """The canonical text. Raises KeyError for a tap that `names` does not know."""
+
+    def visit(node: Node) -> str:
+        if node.op == "tap":
+            return _tap_text(node, names)
+        if node.op == "const":
+            return repr(node["value"])
+        if node.op == "linear":
+            terms, bias = terms_of(node)
+            pieces = [(w, visit(atom)) for w, atom in terms]
+            return _sum_text(pieces, bias, group)
+        arguments = [visit(a) for a in node.args] + _parameter_text(node, primitives[node.op])
+        return f"{node.op}({', '.join(arguments)})"
+
+    return visit(program)
+
+
+def parse_program(text: str, names: Names, primitives: Mapping[str, Primitive]) -> Node:
+    """The program that `text` says, canonical and with sorts checked.
+
+    Raises ParseError, with the text, the place and what was expected.
+    """
+    if len(text) > LONGEST:
+        raise ParseError(f"a program of {len(text)} characters is longer than {LONGEST}")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        return _Parser(text.strip(), names, primitives).field(tree)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ParseError(f"not a Python expression: {error}\n  {_clip(text)}") from None
+
+
+def _tap_text(node: Node, names: Names) -> str:
+    name = names.of_tap(node)
+    if str(node["bank"]).endswith(PRE):
+        name = f"pre({name})"
+    offsets = [f"{k}={node[k]}" for k in ("dy", "dx") if node[k]]
+    return f"shift({', '.join([name, *offsets])})" if offsets else name
+
+
+def _sum_text(pieces: list[tuple[float, str]], bias: float, group: int) -> str:
+    if bias or not pieces:
+        pieces = [*pieces, (bias, "")]
+    if len(pieces) <= group:
+        return _signed(pieces)
+    groups = [pieces[i : i + group] for i in range(0, len(pieces), group)]
+    return " + ".join(f"({_signed(g)})" for g in groups)
+
+
+def _signed(pieces: list[tuple[float, str]]) -> str:
+    text = ""
+    for weight, atom in pieces:
+        sign = "-" if weight < 0 else "+"
+        size = _product(abs(weight), atom)
+        text += f" {sign} {size}" if text else (f"-{size}" if weight < 0 else size)
+    return text
+
+
+def _product(size: float, atom: str) -> str:
+    if not atom:
+        return repr(size)
+    return atom if size == 1.0 else f"{size!r}*{atom}"
+
+
+def _parameter_text(node: Node, primitive: Primitive) -> list[str]:
+    defaults = {name: spec.default for name, spec in primitive.parameters}
+    return [f"{k}={v!r}" for k, v in node.params if v != defaults.get(k)]
+
+
+class _Parser:
+    """One pass over Python's own tree; every method returns a node of the sort it names."""
+
+    def __init__(self, text: str, names: Names, primitives: Mapping[str, Primitive]) -> None:
+        self.text, self.names, self.primitives = text, names, primitives
+
+    def field(self, tree: ast.expr) -> Node:
+        match tree:
+            case ast.Constant() | ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
+                return const(self.number(tree))
+            case ast.Name():
+                return self.named(tree)
+            case ast.Call():
+                return self.called(tree)
+            case ast.UnaryOp(op=ast.USub()):
+                return linear([(-1.0, self.field(tree.operand))])
+            case ast.BinOp():
+                return self.binary(tree)
+        raise self.error(tree, "expected a number, a name, a sum, a product or a call")
+
+    def binary(self, tree: ast.BinOp) -> Node:
+        match tree.op:
+            case ast.Add() | ast.Sub():
+                return self.sum(tree)
+            case ast.Mult():
+                return self.scaled(tree, tree.left, tree.right)
+            case ast.Div():
+                return self.divided(tree)
+        raise self.error(tree, "expected +, -, * or /")
+
+    def sum(self, tree: ast.BinOp) -> Node:
+        """A left-nested chain of + and −, gathered at once: merging term by term is quadratic."""
+        terms: list[tuple[float, Node]] = []
+        here: ast.expr = tree
+        while isinstance(here, ast.BinOp) and isinstance(here.op, ast.Add | ast.Sub):
+            sign = 1.0 if isinstance(here.op, ast.Add) else -1.0
+            terms.append((sign, self.field(here.right)))
+            here = here.left
+        return self.exact(tree, [(1.0, self.field(here)), *reversed(terms)])
+
+    def scaled(self, tree: ast.expr, left: ast.expr, right: ast.expr) -> Node:
+        a, b = self.field(left), self.field(right)
+        if a.op != "const":
+            a, b = b, a
+        if a.op != "const":
+            raise self.error(tree, "expected a product of a number and a program")
+        return self.exact(tree, [(float(a["value"]), b)])  # type: ignore[arg-type]
+
+    def divided(self, tree: ast.BinOp) -> Node:
+        divisor = self.number(tree.right)
+        if not divisor or Fraction(1.0 / divisor) * Fraction(divisor) != 1:
+            raise self.error(tree.right, "expected a power of two to divide by")
+        return self.exact(tree, [(1.0 / divisor, self.field(tree.left))])
+
+    def exact(self, tree: ast.expr, terms: list[tuple[float, Node]]) -> Node:
+        try:
+            return linear(terms)
+        except ValueError as error:
+            raise self.error(tree, str(error)) from None
+
+    def number(self, tree: ast.expr) -> float:
+        sign = 1.0
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+            sign, tree = -1.0, tree.operand
+        value = tree.value if isinstance(tree, ast.Constant) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(tree, "expected a number")
+        try:
+            return float(const(sign * value)["value"])  # type: ignore[arg-type]
+        except (ValueError, OverflowError) as error:
+            raise self.error(tree, f"expected a finite number ({error})") from None
+
+    def named(self, tree: ast.Name) -> Node:
+        found = self.names.tap(tree.id)
+        if found is None:
+            raise self.error(tree, f"unknown name {tree.id!r}{near(tree.id, self.names)}")
+        return tap(*found)
+
+    def called(self, tree: ast.Call) -> Node:
+        if not isinstance(tree.func, ast.Name):
+            raise self.error(tree, "expected a call of a primitive by its name")
+        if tree.func.id == "pre":
+            return self.pre(tree)
+        primitive = self.primitives.get(tree.func.id)
+        if primitive is None or primitive.name in ("tap", "const", "linear"):
+            raise self.error(
+                tree, f"unknown primitive {tree.func.id!r}" + near(tree.func.id, self.primitives)
+            )
+        params = self.parameters(tree, primitive)
+        args = tuple(self.argument(a, s) for a, s in self.sorted_arguments(tree, primitive))
+        if primitive.name == "shift" and args[0].op == "tap":
+            return _moved(args[0], params)
+        return call(primitive.name, *args, **params)
+
+    def pre(self, tree: ast.Call) -> Node:
+        if len(tree.args) != 1 or tree.keywords or not isinstance(tree.args[0], ast.Name):
+            raise self.error(tree, "expected pre(name of a sibling unit)")
+        inner = self.named(tree.args[0])
+        return tap(f"{inner['bank']}{PRE}", inner["channel"])  # type: ignore[arg-type]
+
+    def sorted_arguments(self, tree: ast.Call, primitive: Primitive) -> list[tuple[ast.expr, Sort]]:
+        count = len(tree.args)
+        sorts = primitive.args * count if primitive.variadic else primitive.args
+        if count != len(sorts) or (primitive.variadic and not count):
+            wanted = "at least 1" if primitive.variadic else str(len(sorts))
+            raise self.error(tree, f"{primitive.name} takes {wanted} arguments, not {count}")
+        return list(zip(tree.args, sorts, strict=True))
+
+    def argument(self, tree: ast.expr, sort: Sort) -> Node:
+        node = self.field(tree)
+        have = self.primitives[node.op].result
+        if have is not sort and not (sort is Sort.FIELD and have is Sort.ATOM):
+            raise self.error(tree, f"expected {_article(sort)}, not {_article(have)}")
+        return node
+
+    def parameters(self, tree: ast.Call, primitive: Primitive) -> dict[str, Value]:
+        known = dict(primitive.parameters)
+        given = {k.arg or "**": k.value for k in tree.keywords}
+        for name in given:
+            if name not in known:
+                raise self.error(
+                    tree, f"{primitive.name} has no parameter {name!r}" + near(name, known)
+                )
+        return {n: self.parameter(n, s, given.get(n)) for n, s in known.items()}
+
+    def parameter(self, name: str, spec: Real | Integer, tree: ast.expr | None) -> Value:
+        if tree is None:
+            return spec.default
+        value = self.number(tree)
+        if not spec.low <= value <= spec.high:
+            raise self.error(
+                tree, f"expected {name} between {spec.low} and {spec.high}, not {value}"
+            )
+        if isinstance(spec, Real):
+            return value
+        if value != int(value):
+            raise self.error(tree, f"expected a whole number for {name}, not {value}")
+        return int(value)
+
+    def error(self, tree: ast.expr, message: str) -> ParseError:
+        part = ast.get_source_segment(self.text, tree) or ""
+        return ParseError(f"{message}\n  in: {_clip(self.text)}\n  at: {_clip(part)}")
+
+
+def near(name: str, known) -> str:
+    """'; did you mean …?' with the nearest known names, or the known names if they are few."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), 3)
+    return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+def _moved(node: Node, params: dict[str, Value]) -> Node:
+    dy, dx = (int(node[k]) + int(params[k]) for k in ("dy", "dx"))  # type: ignore[arg-type]
+    return tap(str(node["bank"]), int(node["channel"]), dy, dx)  # type: ignore[arg-type]
+
+
+def _article(sort: Sort) -> str:
+    return {"atom": "an atom (a tap or a convolution)", "field": "a value"}.get(sort, f"a {sort}")
+
+
+def _clip(text: str, width: int = 160) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
