@@ -1,0 +1,82 @@
+"""What a key of the configuration accepts: rules as data, in words and as tests."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.errors import Problems
+from synth.references import parse_reference
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one key accepts, in words and as a test; `convert` makes the value that is stored."""
+
+    expected: str
+    accepts: Callable[[Any], bool]
+    convert: Callable[[Any], Any] = lambda value: value
+    file: Callable[[str, Path], Path] | None = None  # for paths: the file that must exist
+
+
+def _file(text: str, folder: Path) -> Path:
+    return folder / text
+
+
+def _referenced(text: str, folder: Path) -> Path:
+    return parse_reference(text, folder).path
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and Problems().attempt(parse_reference, value, Path()) is not None
+
+
+def _is_factory(value: object) -> bool:
+    return isinstance(value, str) and ".py:" in value and _is_reference(value)
+
+
+def _is_weights(value: object) -> bool:
+    return isinstance(value, dict) and all(_is_number(w) and w > 0 for w in value.values())
+
+
+def _to_pairs(value: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((name, float(weight)) for name, weight in value.items()))
+
+
+def _number(expected: str, accepts: Callable[[float], bool]) -> Rule:
+    return Rule(f"a number {expected}", lambda v: _is_number(v) and accepts(v), float)
+
+
+def _whole(expected: str, accepts: Callable[[int], bool]) -> Rule:
+    def test(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and accepts(value)
+
+    return Rule(f"a whole number {expected}", test)
+
+
+FACTORY = Rule("'FILE.py:FUNCTION'", _is_factory, file=_referenced)
+ARRAY = Rule("'FILE.py:FUNCTION', 'FILE.npz:KEY' or 'FILE.npy'", _is_reference, file=_referenced)
+FILE = Rule("the path of a file", _is_text, file=_file)
+FILES = Rule("a list of paths", _is_texts, tuple, file=_file)
+PATH = Rule("the path of a folder", _is_text)
+NAMES = Rule("a list of names, at least one", lambda v: bool(v) and _is_texts(v), tuple)
+WEIGHTS = Rule("a table of primitive = weight with weights above 0", _is_weights, _to_pairs)
+FLAG = Rule("true or false", lambda v: isinstance(v, bool))
+PROPER = _number("above 0 and below 1", lambda v: 0 < v < 1)
+SHARE = _number("above 0 and at most 1", lambda v: 0 < v <= 1)
+POSITIVE = _number("above 0", lambda v: v > 0)
+COUNT = _whole("of at least 1", lambda v: v >= 1)
+SEED = _whole("from 0 to 4294967295", lambda v: 0 <= v < 2**32)
