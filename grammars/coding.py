@@ -7,26 +7,35 @@ reader; everything else is in the stream. `decode(encode(source)) == source`.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from itertools import accumulate, pairwise
 
-import numpy as np
-
+from grammars.codes import (
+    Bias,
+    common_exponent,
+    dense_row,
+    read_bias,
+    read_dyadic,
+    read_exponent,
+    read_parameter,
+    write_bias,
+    write_dyadic,
+    write_exponent,
+    write_parameter,
+)
 from grammars.grammar import Grammar
-from grammars.primitive import Parameter, Real
-from grammars.program import PRE, Node, Value, linear, tap, terms_of, walk
-from grammars.stream import RICE_WIDTH, BitReader, BitWriter, huffman, rice_cost, zigzag
+from grammars.program import PRE, Node, linear, tap, terms_of, walk
+from grammars.stream import RICE_WIDTH, BitReader, BitWriter, huffman, rice_cost, unzigzag
 
-TYPICAL_EXPONENT = -6  # most programs speak in sixty-fourths; other exponents cost more
 MIXED, SPARSE, DENSE = "0", "10", "11"
+LONGEST = 32  # bits of the integers over one exponent; more, and each weight has its own exponent
 
 Column = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a unit's program may read: its layer's columns, then its siblings and their pre-activations.
+    """What a unit's program may read: its layer's columns, then its siblings, before heads too.
 
     `columns` are (bank, channel, dy, dx) in the order of the layer's weight columns; `bank` is the
     layer's own and has `channels` units.
@@ -69,8 +78,14 @@ class LayerSource:
 
 
 def encode(layers: Iterable[LayerSource], grammar: Grammar) -> BitWriter:
-    """The stream of a network's source. Raises ValueError for a tap that its scope does not hold."""
+    """The stream of a network's source.
+
+    Raises ValueError for a layer without exactly one source a unit, for weights that do not match
+    the columns and for a tap that its scope does not hold.
+    """
     layers = tuple(layers)
+    for layer in layers:
+        _check(layer)
     writer = BitWriter()
     _write_user_primitives(writer, layers, grammar)
     for layer in layers:
@@ -95,7 +110,7 @@ def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[Laye
 
 
 def program_bits(program: Node, scope: Scope, grammar: Grammar) -> int:
-    """The length of one unit's program in the stream, its share of user primitives' source aside."""
+    """The length of one unit's program in the stream, without the source of user primitives."""
     writer = BitWriter()
     _Writer(writer, scope, grammar).unit(program)
     return len(writer)
@@ -109,6 +124,16 @@ def opaque_bits(columns: int) -> int:
 def op_words(grammar: Grammar) -> dict[str, str]:
     """The prefix code of the operations, from the grammar's weights."""
     return huffman({p.name: p.weight for p in grammar.primitives})
+
+
+def _check(layer: LayerSource) -> None:
+    scope = layer.scope
+    if len(layer.units) != scope.channels:
+        raise ValueError(f"{scope.bank!r} has {scope.channels} units, not {len(layer.units)}")
+    for channel, unit in enumerate(layer.units):
+        if isinstance(unit, Opaque) and len(unit.weights) != len(scope.columns):
+            sizes = f"{len(scope.columns)} columns, not {len(unit.weights)}"
+            raise ValueError(f"unit {channel} of {scope.bank!r} has {sizes}")
 
 
 def _write_user_primitives(
@@ -149,7 +174,7 @@ class _Writer:
         if node.op == "tap":
             self.out.bits(self.position(node), self.scope.width)
         elif node.op == "const":
-            _write_dyadic(self.out, float(node["value"]))  # type: ignore[arg-type]
+            write_dyadic(self.out, float(node["value"]))  # type: ignore[arg-type]
         elif node.op == "linear":
             self.sum(node)
         else:
@@ -158,53 +183,54 @@ class _Writer:
     def operation(self, node: Node) -> None:
         primitive = self.grammar[node.op]
         for name, spec in primitive.parameters:
-            _write_parameter(self.out, spec, node[name])
+            write_parameter(self.out, spec, node[name])
         if primitive.variadic:
             self.out.gamma(len(node.args))
         for argument in node.args:
             self.node(argument)
 
     def sum(self, node: Node) -> None:
-        if any(a.op != "tap" for a in node.args):
+        pairs, offset = terms_of(node)
+        exponent, integers = common_exponent([w for w, _ in pairs])
+        bias = Bias.of(offset, exponent)
+        longest = max(abs(n) for n in (*integers, bias.integer)).bit_length()
+        if longest > LONGEST or any(a.op != "tap" for a in node.args):
             self.mixed(node)
             return
         positions = [self.position(a) for a in node.args]
-        exponent, integers = common_exponent((*node["weights"], node["bias"]))  # type: ignore[misc]
-        ordered = sorted(zip(positions, integers[:-1], strict=True))
-        self.best(ordered, exponent, integers[-1])
+        self.best(sorted(zip(positions, integers, strict=True)), exponent, bias)
 
-    def best(self, terms: list[tuple[int, int]], exponent: int, bias: int) -> None:
+    def best(self, terms: list[tuple[int, int]], exponent: int, bias: Bias) -> None:
         """The shorter of the sparse and the dense form."""
         size = len(self.scope.columns)
-        gaps, magnitudes = _gaps(terms), [abs(m) - 1 for _, m in terms]
-        sparse = rice_cost(gaps)[1] + rice_cost(magnitudes)[1] + len(terms) + RICE_WIDTH
+        sparse = rice_cost(_gaps(terms))[1] + rice_cost(_magnitudes(terms))[1]
         row = dense_row(terms, size) if terms and terms[-1][0] < size else None
-        if row is not None and rice_cost(row)[1] < sparse:
+        if row is not None and rice_cost(row)[1] < sparse + len(terms) + RICE_WIDTH:
             self.dense(row, exponent, bias)
         else:
-            self.sparse(terms, gaps, magnitudes, exponent, bias)
+            self.sparse(terms, exponent, bias)
 
-    def sparse(self, terms, gaps, magnitudes, exponent: int, bias: int) -> None:
+    def sparse(self, terms: list[tuple[int, int]], exponent: int, bias: Bias) -> None:
         self.out.code(SPARSE)
-        self.exponent(exponent)
+        write_exponent(self.out, exponent)
         self.out.gamma(len(terms))
-        parameter = self.naturals(gaps)
-        parameter = self.naturals(magnitudes)
+        self.naturals(_gaps(terms))
+        parameter = self.naturals(_magnitudes(terms))
         self.out.code("".join("1" if m < 0 else "0" for _, m in terms))
-        self.out.signed(bias, parameter + 1)
+        write_bias(self.out, bias, parameter + 1)
 
-    def dense(self, row: list[int], exponent: int, bias: int) -> None:
+    def dense(self, row: list[int], exponent: int, bias: Bias) -> None:
         self.out.code(DENSE)
-        self.exponent(exponent)
-        self.out.signed(bias, self.naturals(row))
+        write_exponent(self.out, exponent)
+        write_bias(self.out, bias, self.naturals(row))
 
     def mixed(self, node: Node) -> None:
         terms, bias = terms_of(node)
         self.out.code(MIXED)
         self.out.gamma(len(terms))
-        _write_dyadic(self.out, bias)
+        write_dyadic(self.out, bias)
         for weight, atom in terms:
-            _write_dyadic(self.out, weight)
+            write_dyadic(self.out, weight)
             self.node(atom)
 
     def naturals(self, values: Sequence[int]) -> int:
@@ -214,9 +240,6 @@ class _Writer:
         for value in values:
             self.out.rice(value, parameter)
         return parameter
-
-    def exponent(self, exponent: int) -> None:
-        self.out.signed(exponent - TYPICAL_EXPONENT, 1)
 
     def position(self, node: Node) -> int:
         key = tuple(value for _, value in node.params)
@@ -244,12 +267,12 @@ class _Reader:
         if op == "tap":
             return self.tap(self.source.bits(self.scope.width))
         if op == "const":
-            return linear([], _read_dyadic(self.source))
+            return linear([], read_dyadic(self.source))
         return self.sum() if op == "linear" else self.operation(op)
 
     def operation(self, op: str) -> Node:
         primitive = self.grammar[op]
-        params = tuple((n, _read_parameter(self.source, s)) for n, s in primitive.parameters)
+        params = tuple((n, read_parameter(self.source, s)) for n, s in primitive.parameters)
         count = self.source.gamma() if primitive.variadic else len(primitive.args)
         return Node(op, tuple(self.node() for _ in range(count)), params)
 
@@ -263,108 +286,42 @@ class _Reader:
         return read[form]()
 
     def sparse(self) -> Node:
-        scale = self.exponent()
+        exponent = read_exponent(self.source)
+        scale = math.ldexp(1.0, exponent)
         count = self.source.gamma()
         gaps, _ = self.naturals(count)
         magnitudes, parameter = self.naturals(count)
         signs = [self.source.bits(1) for _ in range(count)]
-        bias = self.source.signed(parameter + 1)
-        position, terms = -1, []
-        for gap, magnitude, sign in zip(gaps, magnitudes, signs, strict=True):
-            position += gap + 1
-            terms.append(((-1) ** sign * (magnitude + 1) * scale, self.tap(position)))
-        return linear(terms, bias * scale)
+        bias = read_bias(self.source, parameter + 1, exponent)
+        taps = [self.tap(end - 1) for end in accumulate(gap + 1 for gap in gaps)]
+        sizes = [(-1) ** sign * (n + 1) * scale for n, sign in zip(magnitudes, signs, strict=True)]
+        return linear(zip(sizes, taps, strict=True), bias)
 
     def dense(self) -> Node:
-        scale = self.exponent()
+        exponent = read_exponent(self.source)
+        scale = math.ldexp(1.0, exponent)
         row, parameter = self.naturals(len(self.scope.columns))
-        bias = self.source.signed(parameter)
-        values = [-(n + 1) // 2 if n % 2 else n // 2 for n in row]
-        terms = [(v * scale, self.tap(i)) for i, v in enumerate(values)]
-        return linear(terms, bias * scale)
+        bias = read_bias(self.source, parameter, exponent)
+        terms = [(unzigzag(n) * scale, self.tap(i)) for i, n in enumerate(row) if n]
+        return linear(terms, bias)
 
     def mixed(self) -> Node:
         count = self.source.gamma()
-        bias = _read_dyadic(self.source)
-        return linear([(_read_dyadic(self.source), self.node()) for _ in range(count)], bias)
+        bias = read_dyadic(self.source)
+        return linear([(read_dyadic(self.source), self.node()) for _ in range(count)], bias)
 
     def naturals(self, count: int) -> tuple[list[int], int]:
         parameter = self.source.bits(RICE_WIDTH)
         return [self.source.rice(parameter) for _ in range(count)], parameter
 
-    def exponent(self) -> float:
-        return math.ldexp(1.0, self.source.signed(1) + TYPICAL_EXPONENT)
-
     def tap(self, position: int) -> Node:
         return tap(*self.scope.keys[position])
 
 
-def common_exponent(values: Sequence[float]) -> tuple[int, list[int]]:
-    """The largest e with every value an integer multiple of 2^e, and those integers; (0, …) for zeros."""
-    pairs = [_odd(v) for v in values]
-    used = [e for m, e in pairs if m]
-    exponent = min(used) if used else 0
-    return exponent, [m << (e - exponent) if m else 0 for m, e in pairs]
-
-
-def dense_row(terms: Iterable[tuple[int, int]], size: int) -> list[int]:
-    """All `size` integers of a row, zeros included, as naturals by `zigzag`."""
-    row = np.zeros(size, dtype=object)
-    for position, integer in terms:
-        row[position] = zigzag(integer)
-    return [int(v) for v in row]
+def _magnitudes(terms: Sequence[tuple[int, int]]) -> list[int]:
+    return [abs(m) - 1 for _, m in terms]
 
 
 def _gaps(terms: Sequence[tuple[int, int]]) -> list[int]:
     positions = [-1, *(p for p, _ in terms)]
-    return [b - a - 1 for a, b in zip(positions, positions[1:], strict=False)]
-
-
-def _odd(value: float) -> tuple[int, int]:
-    """(m, e) with value = m · 2^e and m odd, or (0, 0)."""
-    exact = Fraction(value)
-    numerator, exponent = exact.numerator, 1 - exact.denominator.bit_length()
-    if not numerator:
-        return 0, 0
-    zeros = (numerator & -numerator).bit_length() - 1
-    return numerator >> zeros, exponent + zeros
-
-
-def _write_dyadic(writer: BitWriter, value: float) -> None:
-    mantissa, exponent = _odd(value)
-    writer.bits(int(mantissa != 0), 1)
-    if mantissa:
-        writer.bits(int(mantissa < 0), 1)
-        writer.gamma(abs(mantissa) // 2)
-        writer.signed(exponent - TYPICAL_EXPONENT, 1)
-
-
-def _read_dyadic(reader: BitReader) -> float:
-    if not reader.bits(1):
-        return 0.0
-    sign = -1 if reader.bits(1) else 1
-    mantissa = sign * (2 * reader.gamma() + 1)
-    return math.ldexp(mantissa, reader.signed(1) + TYPICAL_EXPONENT)
-
-
-def _write_parameter(writer: BitWriter, spec: Parameter, value: Any) -> None:
-    """0 for the default, 10 and the place on the grid, or 11 and 64 bits for any other real."""
-    if value == spec.default:
-        writer.code("0")
-    elif not isinstance(spec, Real):
-        writer.code("1")
-        writer.bits(value - spec.low, (spec.high - spec.low).bit_length())
-    elif (index := spec.index(value)) is not None:
-        writer.code("10")
-        writer.bits(index, spec.size.bit_length())
-    else:
-        writer.code("11")
-        writer.float64(value)
-
-
-def _read_parameter(reader: BitReader, spec: Parameter) -> Value:
-    if not reader.bits(1):
-        return spec.default
-    if not isinstance(spec, Real):
-        return spec.low + reader.bits((spec.high - spec.low).bit_length())
-    return reader.float64() if reader.bits(1) else spec.value(reader.bits(spec.size.bit_length()))
+    return [b - a - 1 for a, b in pairwise(positions)]

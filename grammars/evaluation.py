@@ -61,28 +61,44 @@ class Algebra(ABC):
 def evaluate(program: Node, algebra: Algebra, primitives: Mapping[str, Primitive]) -> Any:
     """The value of `program`; equal sub-programs are computed once.
 
-    Raises Unsupported where a primitive has no meaning in the algebra, and KeyError for an operation
-    that is not in `primitives`.
+    Raises Unsupported where a primitive has no meaning in the algebra, KeyError for an operation
+    that is not in `primitives`, and TypeError for a node that does not fit its declaration.
     """
     memo: dict[Node, Any] = {}
 
     def visit(node: Node) -> Any:
         if node not in memo:
             primitive = primitives[node.op]
-            sorts = primitive.args if not primitive.variadic else primitive.args * len(node.args)
-            args = [_coerce(visit(a), primitives[a.op].result, s) for a, s in _zip(node, sorts)]
+            sorts = argument_sorts(node, primitive)
+            args = [
+                _coerce(visit(a), primitives[a.op].result, s, node)
+                for a, s in zip(node.args, sorts, strict=True)
+            ]
             memo[node] = primitive.body(algebra, *args, **dict(node.params))
         return memo[node]
 
-    return _coerce(visit(program), primitives[program.op].result, Sort.FIELD)
+    return _coerce(visit(program), primitives[program.op].result, Sort.FIELD, program)
 
 
-def _zip(node: Node, sorts: Sequence[Sort]) -> list[tuple[Node, Sort]]:
+def argument_sorts(node: Node, primitive: Primitive) -> tuple[Sort, ...]:
+    """The sort that each argument of `node` has to have.
+
+    Raises TypeError for a wrong number of arguments or parameters that are not all there.
+    """
+    sorts = primitive.args * len(node.args) if primitive.variadic else primitive.args
     if len(sorts) != len(node.args):
         raise TypeError(f"{node.op} takes {len(sorts)} arguments, not {len(node.args)}")
-    return list(zip(node.args, sorts, strict=True))
+    wanted = [name for name, _ in primitive.parameters]
+    given = [name for name, _ in node.params]
+    if wanted and wanted != given:
+        raise TypeError(f"{node.op} takes the parameters {wanted} in this order, not {given}")
+    return sorts
 
 
-def _coerce(value: Any, have: Sort, want: Sort) -> Any:
+def _coerce(value: Any, have: Sort, want: Sort, node: Node) -> Any:
     """An atom is a function of an offset; where a field is wanted it is read at offset zero."""
-    return value(0, 0) if have is Sort.ATOM and want is Sort.FIELD else value
+    if have is want:
+        return value
+    if have is Sort.ATOM and want is Sort.FIELD:
+        return value(0, 0)
+    raise TypeError(f"an argument of {node.op} has to be of sort {want}, not {have}")

@@ -47,6 +47,10 @@ class Grammar(Mapping[str, Primitive]):
     def __len__(self) -> int:
         return len(self.primitives)
 
+    def __reduce__(self):  # decorated functions do not pickle: find them again by module and file
+        parts = [(p.body.__module__, p.path, p.core, p.name, p.weight) for p in self.primitives]
+        return _restored, (parts,)
+
     @property
     def user(self) -> tuple[Primitive, ...]:
         """The primitives outside the core, whose source a program has to carry."""
@@ -68,18 +72,32 @@ def load_grammar(
 ) -> Grammar:
     """The structural primitives, those that carry one of `tags`, and all of `files`.
 
-    `weights` overrides prior frequencies by name. Raises GrammarError with every problem: a file that
-    cannot be read or raises, a primitive without sorts, a name defined twice, an unknown name or a
-    weight that is not a positive number.
+    `weights` overrides prior frequencies by name. Raises GrammarError with every problem: a file
+    that cannot be read or raises, a primitive without sorts, a name defined twice, a tag that no
+    primitive carries, an unknown name or a weight that is not a positive number.
     """
     problems: list[str] = []
-    found = [p for p in _core() if p.name in STRUCTURE or p.tags & set(tags)]
-    found += [p for p in (_installed(problems) if installed else ()) if p.tags & set(tags)]
+    everything = [*_core(), *(_installed(problems) if installed else ())]
+    wanted = _known_tags(tags, everything, problems)
+    found = [p for p in everything if p.tags & wanted or (p.core and p.name in STRUCTURE)]
     found += [p for path in files for p in _from_file(Path(path), problems)]
     found = _weighted(_unique(found, problems), weights or {}, problems)
     if problems:
         raise GrammarError(problems)
     return Grammar(tuple(sorted(found, key=lambda p: p.name)))
+
+
+def _restored(parts: Iterable[tuple[str, Path, bool, str, float]]) -> Grammar:
+    """A pickled grammar in another process; user files are read again."""
+    found = []
+    for name, path, core, primitive, weight in parts:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError:
+            module = _import(path)
+        by_name = {p.name: p for p in _declared(module, path, core=core)}
+        found.append(replace(by_name[primitive], weight=weight))
+    return Grammar(tuple(found))
 
 
 def _core() -> list[Primitive]:
@@ -97,16 +115,14 @@ def _installed(problems: list[str]) -> list[Primitive]:
         try:
             module = point.load()
             found += _declared(module, Path(module.__file__), core=False)
-        except (
-            Exception
-        ) as error:  # a broken plug-in is the user's problem to read, not a traceback
+        except Exception as error:  # a broken plug-in is a problem to read, not a traceback
             problems.append(f"entry point {point.name!r}: {type(error).__name__}: {error}")
     return found
 
 
 def _from_file(path: Path, problems: list[str]) -> list[Primitive]:
-    if not path.is_file():
-        problems.append(f"grammar file {path} does not exist")
+    if path.suffix != ".py" or not path.is_file():
+        problems.append(f"grammar file {path} does not exist or is no .py file")
         return []
     try:
         found = _declared(_import(path), path, core=False)
@@ -121,14 +137,17 @@ def _from_file(path: Path, problems: list[str]) -> list[Primitive]:
 
 
 def _import(path: Path) -> ModuleType:
-    name = (
-        f"grammar_file_{hashlib.blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()}"
-    )
+    digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
+    name = f"grammar_file_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a .py path always has a loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # type hints and dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
@@ -138,11 +157,23 @@ def _declared(module: ModuleType, path: Path, *, core: bool) -> list[Primitive]:
     return [define(d, core=core, path=path) for d in own]
 
 
+def _known_tags(
+    tags: Iterable[str], primitives: Iterable[Primitive], problems: list[str]
+) -> set[str]:
+    wanted, known = set(tags), {tag for p in primitives for tag in p.tags}
+    problems += [
+        f"no primitive has the tag {tag!r}; known are {', '.join(sorted(known))}"
+        for tag in sorted(wanted - known)
+    ]
+    return wanted
+
+
 def _unique(found: list[Primitive], problems: list[str]) -> list[Primitive]:
     by_name: dict[str, Primitive] = {}
     for primitive in found:
         if primitive.name in by_name:
-            problems.append(f"primitive {primitive.name!r} is defined twice: rename one of them")
+            places = f"{by_name[primitive.name].path} and {primitive.path}"
+            problems.append(f"primitive {primitive.name!r} is defined in {places}: rename one")
         by_name[primitive.name] = primitive
     return list(by_name.values())
 

@@ -8,8 +8,8 @@ come from this one pass.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from grammars.evaluation import evaluate
-from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
+from grammars.evaluation import Unsupported, argument_sorts, evaluate
+from grammars.interpreters.affine import Affine, AffineAlgebra
 from grammars.primitive import Primitive
 from grammars.program import Node, Sort, const, linear, tap, terms_of
 
@@ -19,7 +19,7 @@ ROWS = ":rows"
 
 @dataclass(frozen=True)
 class Hoisted:
-    """A program as a skeleton over affine rows; taps that are read as atoms stay in the skeleton."""
+    """A program as a skeleton over affine rows; taps read as atoms stay in the skeleton."""
 
     skeleton: Node
     rows: tuple[Affine, ...]
@@ -35,7 +35,7 @@ class Group:
 
 
 def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted:
-    """Split a program into rows and skeleton; evaluating the skeleton over the rows gives it back."""
+    """Split a program into rows and a skeleton, which over its rows is the program, exactly."""
     rows: list[Affine] = []
 
     def visit(node: Node) -> Node:
@@ -49,20 +49,22 @@ def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted:
 
     def _sum(node: Node) -> Node:
         terms, bias = terms_of(node)
-        bent = [(w, a) for w, a in terms if _affine(a, primitives) is None]
         straight = [(w, a) for w, a in terms if _affine(a, primitives) is not None]
-        hoisted = [(w, visit(a)) for w, a in bent]
-        if not straight:
-            return linear(hoisted, bias)
-        return linear([(1.0, visit(linear(straight, bias))), *hoisted])
+        together = linear(straight, bias)
+        if not straight or _affine(together, primitives) is None:  # its exact weights do not fit
+            return linear([(w, _unfolded(a)) for w, a in terms], bias)
+        bent = [(w, visit(a)) for w, a in terms if _affine(a, primitives) is None]
+        return linear([(1.0, visit(together)), *bent])
+
+    def _unfolded(atom: Node) -> Node:
+        """`visit`, but a constant stays as it is written: its product may not be exact."""
+        affine = _affine(atom, primitives)
+        return atom if affine is not None and not affine.weights else visit(atom)
 
     def _operation(node: Node) -> Node:
-        primitive = primitives[node.op]
-        sorts = primitive.args * len(node.args) if primitive.variadic else primitive.args
-        pairs = zip(node.args, sorts, strict=True)
-        return Node(
-            node.op, tuple(visit(a) if s is Sort.FIELD else a for a, s in pairs), node.params
-        )
+        pairs = zip(node.args, argument_sorts(node, primitives[node.op]), strict=True)
+        args = tuple(visit(a) if s is Sort.FIELD else a for a, s in pairs)
+        return Node(node.op, args, node.params)
 
     skeleton = visit(program)
     return Hoisted(skeleton, tuple(rows))
@@ -86,5 +88,5 @@ def grouped(hoisted: Sequence[Hoisted]) -> tuple[tuple[Affine, ...], tuple[Group
 def _affine(node: Node, primitives: Mapping[str, Primitive]) -> Affine | None:
     try:
         return evaluate(node, AffineAlgebra(), primitives)
-    except NotAffine:
+    except Unsupported:
         return None

@@ -2,7 +2,8 @@
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 
 from grammars.program import PRE, Node
 
@@ -25,6 +26,7 @@ class Names:
 
         Raises ValueError where two taps would get one name or a name is no identifier.
         """
+        reserved = set(reserved)
         taken = set(reserved)
         self._names: dict[tuple[str, int], str] = dict(given or {})
         for bank, channels in banks.items():
@@ -33,7 +35,7 @@ class Names:
             for channel in range(channels):
                 self._names.setdefault((bank, channel), f"{stem}_{channel}")
         self._taps = {name: key for key, name in self._names.items()}
-        _check(self._names, self._taps, set(reserved))
+        _check(self._names, self._taps, reserved)
 
     def of(self, bank: str, channel: int) -> str:
         """The name of a channel. Raises KeyError for a channel that no bank has."""
@@ -46,7 +48,7 @@ class Names:
         """The (bank, channel) of a name, or None."""
         return self._taps.get(name)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._taps)
 
     def of_tap(self, tap: Node) -> str:
@@ -76,11 +78,19 @@ def _numbered(stem: str, other: str) -> bool:
     return re.fullmatch(re.escape(stem) + r"(_\d+)+", other) is not None
 
 
-def _check(names: Mapping, taps: Mapping[str, object], reserved: set[str]) -> None:
-    if len(names) != len(taps):
-        raise ValueError("two taps share a name: names are one to one")
-    for name in taps:
-        if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
-            raise ValueError(
-                f"{name!r} cannot name a tap: it is no identifier or is a primitive's name"
-            )
+def _check(
+    names: Mapping[tuple[str, int], str], taps: Mapping[str, tuple[str, int]], reserved: set[str]
+) -> None:
+    for key, name in names.items():
+        if taps[name] != key:
+            raise ValueError(f"{key} and {taps[name]} share the name {name!r}: give one another")
+        if name in reserved:
+            raise ValueError(f"{name!r} cannot name {key}: it is the name of a primitive")
+        if not _is_identifier(name):
+            raise ValueError(f"{name!r} cannot name {key}: expected a Python identifier")
+
+
+def _is_identifier(name: str) -> bool:
+    """An identifier that Python reads back as itself (it normalises to NFKC, PEP 3131)."""
+    normal = unicodedata.normalize("NFKC", name)
+    return name == normal and name.isidentifier() and not keyword.iskeyword(name)

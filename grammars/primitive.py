@@ -5,12 +5,13 @@
         \"\"\"max(x, 0), elementwise; any shape to the same shape.\"\"\"
         return k.max(x, k.const(0.0))
 
-The signature is the declaration: positional arguments carry their sort, keyword-only arguments carry
-`real(…)` or `integer(…)` with range, default and human grid.
+The signature is the declaration: positional arguments carry their sort, keyword-only arguments
+carry `real(…)` or `integer(…)` with range, default and human grid.
 """
 
 import ast
 import inspect
+import keyword
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ class Real:
     @property
     def size(self) -> int:
         """The number of grid points."""
-        return int(math.floor((self.high - self.low) / self.step + 1e-9)) + 1
+        span = Fraction(str(self.high)) - Fraction(str(self.low))
+        return span // Fraction(str(self.step)) + 1
 
     def value(self, index: int) -> float:
         """The grid point `index`, as the float that a person would write."""
@@ -76,11 +78,21 @@ class Real:
 
 @dataclass(frozen=True)
 class Integer:
-    """A whole parameter in low … high."""
+    """A whole parameter in low … high.
+
+    Raises ValueError for an empty range or a default outside it.
+    """
 
     low: int
     high: int
     default: int
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.default <= self.high:
+            raise ValueError(
+                f"an Integer needs low ≤ default ≤ high, not low={self.low}, "
+                f"default={self.default}, high={self.high}"
+            )
 
 
 Parameter = Real | Integer
@@ -92,7 +104,7 @@ def real(low: float, high: float, *, step: float, default: float) -> Any:
 
 
 def integer(low: int, high: int, *, default: int) -> Any:
-    """An `Integer` as a keyword's default; typed Any because the body receives the number itself."""
+    """An `Integer` as a keyword's default; typed Any as the body receives the number itself."""
     return Integer(low, high, default)
 
 
@@ -100,9 +112,10 @@ def integer(low: int, high: int, *, default: int) -> Any:
 class Transcendental:
     """A named function that no finite algebra has, with what proofs may use of it.
 
-    `function` maps a float to a float to within one unit in the last place; `torch` is its name in
-    the torch namespace; `low` and `high` bound its range; it is monotone increasing, with Lipschitz
-    constant `lipschitz`.
+    `function` maps a float to a float to within `ulps` units in the last place (4 by default: the C
+    library's tanh is off by up to 2.2, Gladman et al. 2024); `torch` is its name in the torch
+    namespace; `low` and `high` bound its range; it is monotone increasing, with Lipschitz constant
+    `lipschitz`.
     """
 
     name: str
@@ -111,11 +124,12 @@ class Transcendental:
     low: float
     high: float
     lipschitz: Fraction
+    ulps: int = 4
 
 
 @dataclass(frozen=True)
 class Primitive:
-    """One operation of the grammar; `body(k, *args, **params)` is its meaning in any algebra `k`."""
+    """One operation of the grammar; `body(k, *args, **params)` is its meaning in an algebra `k`."""
 
     name: str
     body: Callable[..., Any]
@@ -127,6 +141,7 @@ class Primitive:
     weight: float
     gaps: frozenset[str]
     core: bool
+    path: Path
     source: str
 
     @property
@@ -164,37 +179,38 @@ def primitive(
     unknown = sorted(set(gaps) - set(INTERPRETERS))
     if unknown:
         raise ValueError(f"unknown interpreters in gaps: {unknown}; known are {list(INTERPRETERS)}")
-    if not weight > 0:
-        raise ValueError(f"a primitive's weight is positive, not {weight}")
+    if not 0 < weight < math.inf:
+        raise ValueError(f"a primitive's weight is positive and finite, not {weight}")
     return lambda body: Declaration(body, tags, weight, gaps)
 
 
 def define(declaration: Declaration, *, core: bool, path: Path) -> Primitive:
     """Read the signature of a declared function. Raises TypeError that says what is missing."""
     body = declaration.body
-    name = body.__name__.rstrip("_")  # abs_, max_ and min_ do not hide the built-ins
+    name = _name(body.__name__)
     where = f"primitive {name!r} in {path}"
     hints = get_type_hints(body, include_extras=True)
-    parameters = list(inspect.signature(body).parameters.values())[1:]
+    parameters = list(inspect.signature(body).parameters.values())
+    if not parameters or _sorts(hints.get(parameters[0].name)):
+        raise TypeError(f"{where} takes the algebra first: def {name}(k, x: Field) -> Field")
+    parameters = parameters[1:]
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    sorts = tuple(_sort(hints.get(p.name), f"argument {p.name!r} of {where}") for p in positional)
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in positional)
+    if variadic and len(positional) > 1:
+        raise TypeError(f"{where} takes arguments beside *{positional[-1].name}: give it one kind")
     keywords = tuple((p.name, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY)
-    for keyword, spec in keywords:
-        if not isinstance(spec, Real | Integer) and name not in STRUCTURE:
-            raise TypeError(
-                f"parameter {keyword!r} of {where} needs a default real(…) or integer(…)"
-            )
     return Primitive(
         name=name,
         body=body,
-        args=sorts,
-        variadic=any(p.kind is p.VAR_POSITIONAL for p in positional),
+        args=tuple(_argument_sort(p, hints, where) for p in positional),
+        variadic=variadic,
         result=_sort(hints.get("return"), f"the result of {where}"),
-        parameters=tuple((k, spec) for k, spec in keywords if isinstance(spec, Real | Integer)),
+        parameters=() if name in STRUCTURE - {"shift"} else _specs(keywords, where),
         tags=frozenset(declaration.tags),
         weight=declaration.weight,
         gaps=frozenset(declaration.gaps),
         core=core,
+        path=path,
         source=path.read_text(encoding="utf-8"),
     )
 
@@ -210,8 +226,32 @@ def normalised_source(source: str) -> str:
     return ast.unparse(tree)
 
 
+def _name(function: str) -> str:
+    """The text's name: `abs_` and `max_` do not hide the built-ins, `not_` stays as it is."""
+    name = function.rstrip("_")
+    if name == "pre" or not name.isidentifier():
+        raise TypeError(f"{function!r} cannot name a primitive: define it under another name")
+    return function if keyword.iskeyword(name) else name
+
+
+def _specs(keywords: tuple[tuple[str, Any], ...], where: str) -> tuple[tuple[str, Parameter], ...]:
+    for name, spec in keywords:
+        if not isinstance(spec, Real | Integer):
+            raise TypeError(f"parameter {name!r} of {where} needs a default real(…) or integer(…)")
+    return keywords
+
+
+def _argument_sort(parameter: inspect.Parameter, hints: dict[str, Any], where: str) -> Sort:
+    if isinstance(parameter.default, Real | Integer):
+        raise TypeError(f"parameter {parameter.name!r} of {where} is keyword-only: put * before it")
+    return _sort(hints.get(parameter.name), f"argument {parameter.name!r} of {where}")
+
+
 def _sort(hint: Any, where: str) -> Sort:
-    for extra in get_args(hint)[1:]:
-        if isinstance(extra, Sort):
-            return extra
+    for sort in _sorts(hint):
+        return sort
     raise TypeError(f"{where} has no sort: annotate it with Field, Atom, Weights or Bank")
+
+
+def _sorts(hint: Any) -> list[Sort]:
+    return [extra for extra in get_args(hint)[1:] if isinstance(extra, Sort)]

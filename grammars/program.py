@@ -31,9 +31,9 @@ class Sort(StrEnum):
 class Node:
     """One operation over its arguments.
 
-    `op` names a primitive, `args` are sub-programs, `params` are (keyword, value) pairs in the order
-    in which the primitive declares them. Build nodes by `tap`, `const`, `linear` and `call`, which
-    keep them canonical, so that equal programs are equal by value.
+    `op` names a primitive, `args` are sub-programs, `params` are (keyword, value) pairs, all of
+    them and in the order in which the primitive declares them. Build nodes by `tap`, `const`,
+    `linear` and `call`, which keep them canonical, so that equal programs are equal by value.
     """
 
     op: str
@@ -59,7 +59,8 @@ class Node:
 
 def tap(bank: str, channel: int, dy: int = 0, dx: int = 0) -> Node:
     """The value of `channel` of `bank`, `dy` rows down and `dx` columns right (input positions)."""
-    return Node("tap", (), (("bank", bank), ("channel", channel), ("dy", dy), ("dx", dx)))
+    where = (("channel", int(channel)), ("dy", int(dy)), ("dx", int(dx)))
+    return Node("tap", (), (("bank", bank), *where))
 
 
 def const(value: float) -> Node:
@@ -68,26 +69,24 @@ def const(value: float) -> Node:
 
 
 def call(op: str, *args: Node, **params: Value) -> Node:
-    """The primitive `op` applied to `args`; parameters in the primitive's own order."""
+    """The primitive `op` applied to `args`; all its parameters, in the primitive's own order."""
     return Node(op, args, tuple(params.items()))
 
 
 def linear(terms: Iterable[tuple[float, Node]], bias: float = 0.0) -> Node:
     """The canonical node of Σ weight · term + bias.
 
-    Nested sums are flattened, equal terms merged, zeros dropped, terms sorted; a sum without terms is
-    a constant and a single term of weight one is that term. Raises ValueError where merging would
-    need a constant of more than 53 bits.
+    Nested sums are flattened, equal terms merged, zeros dropped, terms sorted; a sum without terms
+    is a constant and a single term of weight one is that term. The order of `terms` does not
+    matter. Raises ValueError where merging would need a constant of more than 53 bits.
     """
-    merged: dict[Node, float] = {}
-    total = _finite(bias)
+    parts: dict[Node | None, list[float]] = {None: [_finite(bias)]}
     for weight, node in terms:
         for inner, atom in _flat(_finite(weight), node):
-            if atom is None:
-                total = exact_sum(total, inner)
-            else:
-                merged[atom] = exact_sum(merged[atom], inner) if atom in merged else inner
-    atoms = sorted((a for a, w in merged.items() if w), key=sort_key)
+            parts.setdefault(atom, []).append(inner)
+    merged = {atom: _total(values) for atom, values in parts.items()}
+    total = merged.pop(None)
+    atoms = sorted((a for a, w in merged.items() if a is not None and w), key=sort_key)
     if not atoms:
         return const(total)
     if len(atoms) == 1 and merged[atoms[0]] == 1.0 and total == 0.0:
@@ -143,7 +142,7 @@ def exact_sum(a: float, b: float) -> float:
 
 def exact_product(a: float, b: float) -> float:
     """a · b where that is exact; raises ValueError otherwise."""
-    if abs(a) == 1.0 or abs(b) == 1.0:
+    if not a or not b or abs(a) == 1.0 or abs(b) == 1.0:  # most products: no fractions needed
         return a * b + 0.0
     return _exact(a * b, Fraction(a) * Fraction(b))
 
@@ -160,6 +159,21 @@ def _flat(weight: float, node: Node) -> Iterator[tuple[float, Node | None]]:
     yield exact_product(weight, bias), None
     for inner, atom in terms:
         yield exact_product(weight, inner), atom
+
+
+def _total(values: list[float]) -> float:
+    """The exact sum; only the end result has to be a float, whatever the order."""
+    if len(values) <= 2:
+        return exact_sum(*values) if len(values) == 2 else values[0]
+    total = sum(map(Fraction, values), Fraction(0))
+    return _exact(_nearest(total), total)
+
+
+def _nearest(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _finite(value: float) -> float:

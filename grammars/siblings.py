@@ -1,9 +1,10 @@
-"""Programs that refer to another unit of their own bank, and how they are expanded before a proof."""
+"""Programs that refer to another unit of their own bank, and their expansion before a proof."""
 
 from collections.abc import Callable, Mapping
 
+from grammars.evaluation import argument_sorts
 from grammars.primitive import Primitive
-from grammars.program import PRE, Node, linear, terms_of, walk
+from grammars.program import PRE, Node, Sort, linear, terms_of, walk
 
 
 def pre_of(program: Node, primitives: Mapping[str, Primitive]) -> Node:
@@ -28,7 +29,8 @@ def expand(
     """`program` with every reference to its own bank replaced by what the sibling computes.
 
     `sibling(channel)` gives a sibling's program, itself free of references. Raises ValueError for a
-    reference that is shifted: a sibling has no value beside the position.
+    reference that is shifted or pooled, because a sibling has no value beside the position, and
+    where the expanded weights need more than 53 bits.
     """
 
     def visit(node: Node) -> Node:
@@ -37,6 +39,11 @@ def expand(
         if node.op == "linear":
             terms, bias = terms_of(node)
             return linear([(w, visit(a)) for w, a in terms], bias)
+        sorts = argument_sorts(node, primitives[node.op])
+        if any(
+            s is Sort.ATOM and references(a, bank) for a, s in zip(node.args, sorts, strict=True)
+        ):
+            raise ValueError(f"a sibling of {bank!r} cannot be read at offsets, as {node.op} does")
         return Node(node.op, tuple(visit(a) for a in node.args), node.params)
 
     def reference(node: Node) -> Node:

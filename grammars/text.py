@@ -8,7 +8,8 @@ parser recurses once a term.
 """
 
 import ast
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from grammars.names import Names
@@ -26,7 +27,7 @@ class ParseError(ValueError):
 def format_program(
     program: Node, names: Names, primitives: Mapping[str, Primitive], *, group: int = GROUP
 ) -> str:
-    """The canonical text. Raises KeyError for a tap that `names` does not know."""
+    """The text of a canonical program. Raises KeyError for a tap that `names` does not know."""
 
     def visit(node: Node) -> str:
         if node.op == "tap":
@@ -48,13 +49,15 @@ def parse_program(text: str, names: Names, primitives: Mapping[str, Primitive]) 
 
     Raises ParseError, with the text, the place and what was expected.
     """
+    text = text.strip()
     if len(text) > LONGEST:
         raise ParseError(f"a program of {len(text)} characters is longer than {LONGEST}")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        return _Parser(text.strip(), names, primitives).field(tree)
-    except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ParseError(f"not a Python expression: {error}\n  {_clip(text)}") from None
+        return _Parser(text, names, primitives).field(ast.parse(text, mode="eval").body)
+    except ParseError:
+        raise
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ParseError(f"not a Python expression: {error}\n  in: {_clip(text)}") from None
 
 
 def _tap_text(node: Node, names: Names) -> str:
@@ -90,8 +93,13 @@ def _product(size: float, atom: str) -> str:
 
 
 def _parameter_text(node: Node, primitive: Primitive) -> list[str]:
-    defaults = {name: spec.default for name, spec in primitive.parameters}
-    return [f"{k}={v!r}" for k, v in node.params if v != defaults.get(k)]
+    texts = []
+    for name, spec in primitive.parameters:
+        value = node[name]
+        if value != spec.default:
+            number = float(value) if isinstance(spec, Real) else int(value)  # type: ignore[arg-type]
+            texts.append(f"{name}={number!r}")
+    return texts
 
 
 class _Parser:
@@ -211,12 +219,16 @@ class _Parser:
 
     def parameters(self, tree: ast.Call, primitive: Primitive) -> dict[str, Value]:
         known = dict(primitive.parameters)
-        given = {k.arg or "**": k.value for k in tree.keywords}
-        for name in given:
+        given: dict[str, ast.expr] = {}
+        for word in tree.keywords:
+            name = word.arg or "**"
             if name not in known:
                 raise self.error(
-                    tree, f"{primitive.name} has no parameter {name!r}" + near(name, known)
+                    tree, f"{primitive.name} has no parameter {name!r}{near(name, known)}"
                 )
+            if name in given:
+                raise self.error(tree, f"the parameter {name!r} is given twice")
+            given[name] = word.value
         return {n: self.parameter(n, s, given.get(n)) for n, s in known.items()}
 
     def parameter(self, name: str, spec: Real | Integer, tree: ast.expr | None) -> Value:
@@ -238,10 +250,8 @@ class _Parser:
         return ParseError(f"{message}\n  in: {_clip(self.text)}\n  at: {_clip(part)}")
 
 
-def near(name: str, known) -> str:
-    """'; did you mean …?' with the nearest known names, or the known names if they are few."""
-    import difflib
-
+def near(name: str, known: Iterable[str]) -> str:
+    """'; did you mean …?' with the nearest known names, or nothing."""
     close = difflib.get_close_matches(name, list(known), 3)
     return f"; did you mean {', '.join(close)}?" if close else ""
 

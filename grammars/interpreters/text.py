@@ -1,21 +1,44 @@
 """Programs as Python source over torch tensors: how bodies become code without this package."""
 
+from collections.abc import Sequence
+
 from grammars.evaluation import Algebra
 from grammars.primitive import Transcendental
 
+GROUP = 32  # terms in a parenthesised group: Python's parser recurses once a term
+
 HELPERS = '''def maximum(a, b):
-    return torch.maximum(*torch.broadcast_tensors(torch.as_tensor(a), torch.as_tensor(b)))
+    if torch.is_tensor(a) and torch.is_tensor(b):
+        return torch.maximum(a, b)
+    if torch.is_tensor(a):
+        return a.clamp(min=b)
+    return b.clamp(min=a) if torch.is_tensor(b) else max(a, b)
 
 
 def minimum(a, b):
-    return torch.minimum(*torch.broadcast_tensors(torch.as_tensor(a), torch.as_tensor(b)))
+    if torch.is_tensor(a) and torch.is_tensor(b):
+        return torch.minimum(a, b)
+    if torch.is_tensor(a):
+        return a.clamp(max=b)
+    return b.clamp(max=a) if torch.is_tensor(b) else min(a, b)
 
 
 def select(condition, positive, otherwise):
     """`positive` where condition > 0, else `otherwise`."""
-    return torch.where(torch.as_tensor(condition) > 0, positive, otherwise)
+    if not torch.is_tensor(condition):
+        return positive if condition > 0 else otherwise
+    if not torch.is_tensor(positive):
+        positive = torch.full_like(condition, positive)
+    return torch.where(condition > 0, positive, otherwise)
+
+
+def as_tensor(x):
+    return x if torch.is_tensor(x) else torch.tensor(x, dtype=torch.float64)
 '''
-"""Source of the functions that the text refers to, beside the module `torch` itself."""
+"""Source of the functions that the text refers to, beside the module `torch` itself.
+
+Numbers adopt the dtype and the device of the maps beside them, as in the torch interpreter.
+"""
 
 
 class TextAlgebra(Algebra):
@@ -24,7 +47,7 @@ class TextAlgebra(Algebra):
     name = "text"
 
     def const(self, value: float | str) -> str:
-        return value if isinstance(value, str) else repr(value)
+        return value if isinstance(value, str) else repr(float(value))
 
     def add(self, a: str, b: str) -> str:
         return f"({a} + {b})"
@@ -41,5 +64,11 @@ class TextAlgebra(Algebra):
     def select(self, condition: str, positive: str, otherwise: str) -> str:
         return f"select({condition}, {positive}, {otherwise})"
 
+    def linear(self, weights: Sequence[float], values: Sequence[str], bias: float) -> str:
+        pieces = [f"{self.const(w)} * {v}" for w, v in zip(weights, values, strict=True)]
+        pieces.append(self.const(bias))
+        groups = [" + ".join(pieces[i : i + GROUP]) for i in range(0, len(pieces), GROUP)]
+        return f"({' + '.join(f'({g})' for g in groups)})"
+
     def call(self, function: Transcendental, x: str) -> str:
-        return f"torch.{function.torch}(torch.as_tensor({x}))"
+        return f"torch.{function.torch}(as_tensor({x}))"

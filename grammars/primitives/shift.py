@@ -4,7 +4,9 @@ from grammars.primitive import Atom, integer, primitive
 
 
 @primitive(tags=("core",))
-def shift(k, a: Atom, *, dy=integer(-64, 64, default=0), dx=integer(-64, 64, default=0)) -> Atom:
+def shift(
+    k, a: Atom, *, dy=integer(-32768, 32767, default=0), dx=integer(-32768, 32767, default=0)
+) -> Atom:
     """a[y + dy, x + dx]: an atom read dy rows down and dx columns right; the shape of a.
 
     A shifted tap is a tap with that offset, so this node stays only over other atoms.

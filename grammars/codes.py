@@ -1,0 +1,129 @@
+"""How numbers and parameters are written into a stream: dyadics, sums over one exponent, grids."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from grammars.primitive import Parameter, Real
+from grammars.program import Value
+from grammars.stream import BitReader, BitWriter, unzigzag, zigzag
+
+TYPICAL_EXPONENT = -6  # most programs speak in sixty-fourths; other exponents cost more
+
+
+def common_exponent(values: Sequence[float]) -> tuple[int, list[int]]:
+    """The largest e with every value an integer times 2^e, and those integers; 0 for zeros."""
+    pairs = [odd_part(v) for v in values]
+    exponent = min((e for m, e in pairs if m), default=0)
+    return exponent, [m << (e - exponent) if m else 0 for m, e in pairs]
+
+
+def odd_part(value: float) -> tuple[int, int]:
+    """(m, e) with value = m · 2^e and m odd, or (0, 0)."""
+    exact = Fraction(value)
+    numerator, exponent = exact.numerator, 1 - exact.denominator.bit_length()
+    if not numerator:
+        return 0, 0
+    zeros = (numerator & -numerator).bit_length() - 1
+    return numerator >> zeros, exponent + zeros
+
+
+def dense_row(terms: Iterable[tuple[int, int]], size: int) -> list[int]:
+    """All `size` integers of a row, zeros included, as naturals by `zigzag`."""
+    row = [0] * size
+    for position, integer in terms:
+        row[position] = zigzag(integer)
+    return row
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A bias in units of 2^-shift of its sum's grid: it may be finer than the weights."""
+
+    integer: int
+    shift: int
+
+    @classmethod
+    def of(cls, value: float, exponent: int) -> "Bias":
+        """The bias `value` beside weights that are multiples of 2^exponent."""
+        mantissa, own = odd_part(value)
+        shift = max(exponent - own, 0) if mantissa else 0
+        return cls(mantissa << (own + shift - exponent) if mantissa else 0, shift)
+
+
+def write_bias(writer: BitWriter, bias: Bias, parameter: int) -> None:
+    """The shift, then the integer, which is near 2^(parameter + shift)."""
+    writer.gamma(bias.shift)
+    write_integer(writer, bias.integer, parameter + bias.shift)
+
+
+def read_bias(reader: BitReader, parameter: int, exponent: int) -> float:
+    """The bias beside weights that are multiples of 2^exponent."""
+    shift = reader.gamma()
+    return math.ldexp(read_integer(reader, parameter + shift), exponent - shift)
+
+
+def write_integer(writer: BitWriter, value: int, parameter: int) -> None:
+    """An integer near 2^parameter in size, as Exp-Golomb code: a large one costs its logarithm."""
+    natural = zigzag(value)
+    writer.gamma(natural >> parameter)
+    writer.bits(natural & ((1 << parameter) - 1), parameter)
+
+
+def read_integer(reader: BitReader, parameter: int) -> int:
+    high = reader.gamma()
+    return unzigzag(high << parameter | reader.bits(parameter))
+
+
+def write_exponent(writer: BitWriter, exponent: int) -> None:
+    """An exponent by its distance from the typical one."""
+    write_integer(writer, exponent - TYPICAL_EXPONENT, 1)
+
+
+def read_exponent(reader: BitReader) -> int:
+    return read_integer(reader, 1) + TYPICAL_EXPONENT
+
+
+def write_dyadic(writer: BitWriter, value: float) -> None:
+    """Any float: whether it is zero, its sign, its odd part and its exponent."""
+    mantissa, exponent = odd_part(value)
+    writer.bits(int(mantissa != 0), 1)
+    if mantissa:
+        writer.bits(int(mantissa < 0), 1)
+        writer.gamma(abs(mantissa) // 2)
+        write_exponent(writer, exponent)
+
+
+def read_dyadic(reader: BitReader) -> float:
+    if not reader.bits(1):
+        return 0.0
+    sign = -1 if reader.bits(1) else 1
+    mantissa = sign * (2 * reader.gamma() + 1)
+    return math.ldexp(mantissa, read_exponent(reader))
+
+
+def write_parameter(writer: BitWriter, spec: Parameter, value: Any) -> None:
+    """0 for the default, 10 and the place on the grid, or 11 and 64 bits for any other real."""
+    if value == spec.default:
+        writer.code("0")
+    elif not isinstance(spec, Real):
+        writer.code("1")
+        writer.bits(value - spec.low, (spec.high - spec.low).bit_length())
+    elif (index := spec.index(value)) is not None:
+        writer.code("10")
+        writer.bits(index, (spec.size - 1).bit_length())
+    else:
+        writer.code("11")
+        writer.float64(value)
+
+
+def read_parameter(reader: BitReader, spec: Parameter) -> Value:
+    if not reader.bits(1):
+        return spec.default
+    if not isinstance(spec, Real):
+        return spec.low + reader.bits((spec.high - spec.low).bit_length())
+    if reader.bits(1):
+        return reader.float64()
+    return spec.value(reader.bits((spec.size - 1).bit_length()))

@@ -1,0 +1,115 @@
+"""Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grammars.evaluation import evaluate
+from grammars.hoist import ROWS, Group, Hoisted, grouped, hoist
+from grammars.interpreters.affine import Affine, TapKey
+from grammars.interpreters.text import TextAlgebra
+from grammars.interpreters.torch import TorchAlgebra
+from grammars.primitive import Primitive
+from grammars.program import Node
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledGroup:
+    """One skeleton over several units: `rows[name]` (units,) says which row each unit reads."""
+
+    skeleton: Node
+    units: np.ndarray
+    rows: Mapping[TapKey, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledBank:
+    """`weight` (R, F) and `bias` (R,) in float64, and the groups that make U units of R rows."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    groups: tuple[CompiledGroup, ...]
+    primitives: Mapping[str, Primitive]
+
+    @property
+    def units(self) -> int:
+        return sum(len(g.units) for g in self.groups)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Where unit i stands in the concatenation of the groups."""
+        return np.argsort(np.concatenate([g.units for g in self.groups]), kind="stable")
+
+    def heads(self, rows: Tensor) -> Tensor:
+        """Units (N, U, …) from rows (N, R, …)."""
+        parts = [run_group(g, rows, self.primitives) for g in self.groups]
+        if len(parts) == 1 and (np.diff(self.groups[0].units) == 1).all():
+            return parts[0]
+        return torch.cat(parts, 1)[:, torch.as_tensor(self.order, device=rows.device)]
+
+    def apply(self, patches: np.ndarray) -> np.ndarray:
+        """Units (n, U) of patches (n, F), in float64."""
+        rows = patches.astype(np.float64, copy=False) @ self.weight.T + self.bias
+        return self.heads(torch.from_numpy(rows)).numpy()
+
+
+def compile_bank(
+    programs: Sequence[Node], index: Mapping[TapKey, int], primitives: Mapping[str, Primitive]
+) -> CompiledBank:
+    """Compile the programs of one bank; `index` numbers all F taps that they may read.
+
+    Raises KeyError for a tap without column.
+    """
+    rows, groups = grouped([_complete(hoist(p, primitives), primitives) for p in programs])
+    weight = np.zeros((len(rows), len(index)))
+    for number, row in enumerate(rows):
+        columns = [index[key] for key in row.weights]
+        weight[number, columns] = list(row.weights.values())
+    bias = np.array([row.bias for row in rows])
+    return CompiledBank(weight, bias, tuple(_compiled(g, primitives) for g in groups), primitives)
+
+
+def run_group(group: CompiledGroup, rows: Tensor, primitives: Mapping[str, Primitive]) -> Tensor:
+    """The units (N, len(group.units), …) of one group from rows (N, R, …)."""
+
+    def read(*key: Any) -> Tensor:
+        wanted = group.rows[key]
+        if len(wanted) == rows.shape[1] and (wanted == np.arange(len(wanted))).all():
+            return rows  # all rows in order: no copy
+        return rows[:, torch.as_tensor(wanted, device=rows.device)]
+
+    value = evaluate(group.skeleton, TorchAlgebra(read), primitives)
+    shape = (rows.shape[0], len(group.units), *rows.shape[2:])
+    return torch.as_tensor(value, dtype=rows.dtype, device=rows.device).expand(shape)
+
+
+def _complete(hoisted: Hoisted, primitives: Mapping[str, Primitive]) -> Hoisted:
+    """Every tap that the skeleton still reads as an atom gets a row of its own, at the end."""
+    raw = [key for key in _reads(hoisted.skeleton, primitives) if key[0] != ROWS]
+    return Hoisted(hoisted.skeleton, (*hoisted.rows, *(Affine({key: 1.0}) for key in raw)))
+
+
+def _compiled(group: Group, primitives: Mapping[str, Primitive]) -> CompiledGroup:
+    """Slot i is a unit's row i; raw taps follow, in the order in which `_complete` put them."""
+    reads = _reads(group.skeleton, primitives)
+    slots = sorted(key for key in reads if key[0] == ROWS)
+    rows = np.array(group.rows, dtype=np.int64).reshape(len(group.units), -1)
+    keys = [*slots, *(key for key in reads if key[0] != ROWS)]
+    table = {key: rows[:, place] for place, key in enumerate(keys)}
+    return CompiledGroup(group.skeleton, np.array(group.units), table)
+
+
+def _reads(skeleton: Node, primitives: Mapping[str, Primitive]) -> list[TapKey]:
+    """What evaluating the skeleton reads, in order of first use."""
+    seen: dict[TapKey, None] = {}
+
+    def read(*key: Any) -> str:
+        seen[key] = None
+        return "x"
+
+    evaluate(skeleton, TextAlgebra(read), primitives)
+    return list(seen)

@@ -1,0 +1,171 @@
+"""Random programs of one primitive and the points at which the contract compares its meanings."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grammars.evaluation import evaluate
+from grammars.grammar import Grammar
+from grammars.hoist import ROWS
+from grammars.interpreters.torch import TorchAlgebra
+from grammars.names import Names
+from grammars.primitive import STRUCTURE, Primitive, Real
+from grammars.program import Node, Sort, Value, const, linear, tap
+from grammars.text import format_program
+
+POINTS = 12
+CHANNELS = 4
+OWN_NODES = STRUCTURE - {"shift"}  # text writes them as names, numbers and sums
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program of the primitive, the same over row 0 (`skeleton`), and values for every tap.
+
+    The values are multiples of 1/64 in [−4, 4], so every interpreter reads them exactly. At point 0
+    all taps are zero.
+    """
+
+    program: Node
+    skeleton: Node | None
+    grammar: Grammar
+    seed: str
+
+    @cached_property
+    def names(self) -> Names:
+        return Names({"source": CHANNELS, "other": CHANNELS}, reserved=self.grammar)
+
+    @cached_property
+    def text(self) -> str:
+        """The program as text, for messages."""
+        try:
+            return format_program(self.program, self.names, self.grammar)
+        except Exception:  # a program that has no text still has to be named
+            return repr(self.program)
+
+    def values(self, *key: Any) -> tuple[Fraction, ...]:
+        """The tap's value at every point."""
+        if key not in self._values:
+            rng = random.Random(f"{self.seed} {key}")
+            drawn = (Fraction(rng.randint(-256, 256), 64) for _ in range(POINTS - 1))
+            self._values[key] = (Fraction(0), *drawn)
+        return self._values[key]
+
+    def box(self, *key: Any) -> tuple[np.ndarray, np.ndarray]:
+        """An interval (low, high) about the tap's value at every point."""
+        rng = np.random.default_rng(seed_of(f"{self.seed} {key}"))
+        below, above = rng.choice([0.0, 0.25, 1.0, 3.0], (2, POINTS))
+        middle = np.array([float(v) for v in self.values(*key)])
+        return middle - below, middle + above
+
+    def tensor(self, *key: Any) -> Tensor:
+        return torch.tensor([float(v) for v in self.values(*key)], dtype=torch.float64)
+
+    def evaluate(self, read: Callable[..., Any]) -> Any:
+        """The program in torch over taps that `read` gives."""
+        return evaluate(self.program, TorchAlgebra(read), self.grammar)
+
+    @cached_property
+    def _values(self) -> dict[tuple, tuple[Fraction, ...]]:
+        return {}
+
+    @cached_property
+    def reference(self) -> np.ndarray | None:
+        """The values (POINTS,) in torch, float64; None where torch has none."""
+        try:
+            return as_array(self.evaluate(self.tensor))
+        except Exception:  # the check of torch itself reports it
+            return None
+
+
+def cases_of(primitive: Primitive, grammar: Grammar, *, seed: int, count: int) -> tuple[Case, ...]:
+    """`count` cases of a primitive: first as it stands over taps, then nested and within sums.
+
+    Raises TypeError for an argument of a sort that no program can fill yet.
+    """
+    cases = []
+    for number in range(count):
+        rng = random.Random(f"{seed} {primitive.name} {number}")
+        program = _program(primitive, rng, depth=number % 3)
+        skeleton = _over_rows(primitive, rng) if _is_head_like(primitive) else None
+        cases.append(Case(program, skeleton, grammar, f"{seed} {number}"))
+    return tuple(cases)
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor or number as float64 (POINTS,). Raises ValueError for any other shape."""
+    array = value.detach().numpy() if isinstance(value, Tensor) else np.float64(value)
+    return np.broadcast_to(array, (POINTS,)).astype(np.float64)
+
+
+def seed_of(text: str) -> int:
+    """A natural number that is the same in every process."""
+    return int.from_bytes(random.Random(text).randbytes(8), "big")
+
+
+def _program(primitive: Primitive, rng: random.Random, *, depth: int) -> Node:
+    """The primitive over taps (0), over sums or itself (1), and inside a sum (2)."""
+    node = _node(primitive, lambda sort: _argument(primitive, sort, rng, depth), rng)
+    if depth < 2:
+        return node
+    return linear([(_weight(rng), node), (_weight(rng), _tap(rng, "other"))], _weight(rng))
+
+
+def _node(primitive: Primitive, argument: Callable[[Sort], Node], rng: random.Random) -> Node:
+    if primitive.name in OWN_NODES:
+        return _structure(primitive.name, rng)
+    count = rng.randint(1, 4) if primitive.variadic else 1
+    params = tuple((name, _parameter(spec, rng)) for name, spec in primitive.parameters)
+    return Node(primitive.name, tuple(argument(s) for s in primitive.args * count), params)
+
+
+def _structure(name: str, rng: random.Random) -> Node:
+    if name == "const":
+        return const(_weight(rng))
+    if name == "tap":
+        return _tap(rng)
+    terms = [(_weight(rng), _tap(rng)) for _ in range(rng.choice([2, 3, 40]))]
+    return linear([(2.0, tap("other", 0)), *terms], _weight(rng))
+
+
+def _argument(primitive: Primitive, sort: Sort, rng: random.Random, depth: int) -> Node:
+    if sort is Sort.ATOM or (sort is Sort.FIELD and not depth):
+        return _tap(rng)
+    if sort is not Sort.FIELD:
+        raise TypeError(f"no program has an argument of sort {sort} yet")
+    if primitive.result is Sort.FIELD and rng.random() < 0.4:
+        return _node(primitive, lambda inner: _argument(primitive, inner, rng, 0), rng)
+    return linear([(_weight(rng), _tap(rng)), (_weight(rng), _tap(rng))], _weight(rng))
+
+
+def _is_head_like(primitive: Primitive) -> bool:
+    fields = all(sort is Sort.FIELD for sort in primitive.args)
+    return fields and primitive.name not in OWN_NODES and primitive.result is Sort.FIELD
+
+
+def _over_rows(primitive: Primitive, rng: random.Random) -> Node:
+    scales = iter((1.0, *(_weight(rng) for _ in range(8))))
+    return _node(primitive, lambda _: linear([(next(scales), tap(ROWS, 0))]), rng)
+
+
+def _tap(rng: random.Random, bank: str = "source") -> Node:
+    return tap(bank, rng.randrange(CHANNELS), rng.randint(-1, 1), rng.randint(-1, 1))
+
+
+def _weight(rng: random.Random) -> float:
+    return rng.choice([-1, 1]) * rng.randint(1, 24) / 8
+
+
+def _parameter(spec: Any, rng: random.Random) -> Value:
+    if rng.random() < 0.3:
+        return spec.default
+    if isinstance(spec, Real):
+        return spec.value(rng.randrange(spec.size))
+    return rng.choice([spec.low, spec.high, rng.randint(spec.low, spec.high)])

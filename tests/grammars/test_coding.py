@@ -1,0 +1,182 @@
+"""A network's source is one stream that decodes to the same source."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_programs import BANKS, OWN, core, programs
+
+from grammars.coding import (
+    LayerSource,
+    Opaque,
+    Scope,
+    decode,
+    encode,
+    op_words,
+    opaque_bits,
+    program_bits,
+)
+from grammars.grammar import Grammar, load_grammar
+from grammars.program import call, const, linear, tap
+
+OFFSETS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+COLUMNS = tuple((b, c, *at) for b, n in BANKS.items() for c in range(n) for at in OFFSETS)
+SCOPE = Scope(OWN, 4, COLUMNS)
+ONE = Scope(OWN, 1, COLUMNS)
+A, B = tap("conv1", 0), tap("conv1", 1)
+HONEST = Path(__file__).parents[1] / "oracles" / "honest"
+
+
+@cache
+def with_user() -> Grammar:
+    return load_grammar(files=sorted(HONEST.glob("*.py")), installed=False)
+
+
+def opaque() -> st.SearchStrategy[Opaque]:
+    singles = st.floats(width=32, allow_nan=False, allow_infinity=False)
+    rows = st.tuples(singles, singles, singles).map(lambda t: t * (len(COLUMNS) // 3))
+    return st.builds(Opaque, rows, singles)
+
+
+def layers(grammar: Grammar) -> st.SearchStrategy[LayerSource]:
+    unit = st.one_of(*[programs(depth=2, grammar=grammar, siblings=True)] * 4, opaque())
+    return st.lists(unit, min_size=4, max_size=4).map(lambda us: LayerSource(SCOPE, tuple(us)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.booleans())
+def test_stream_decodes_to_the_source(data, user) -> None:
+    """decode(encode(source)) == source: programs, opaque units, user primitives, several layers."""
+    grammar = with_user() if user else core()
+    source = tuple(data.draw(st.lists(layers(grammar), max_size=3)))
+    stream = encode(source, grammar)
+    assert decode(stream.to_bytes(), [layer.scope for layer in source], grammar) == source
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e3, 1e3), st.sampled_from(COLUMNS)),
+        unique_by=lambda term: term[1],
+        max_size=12,
+    ),
+    st.floats(-1e6, 1e6),
+)
+def test_sums_of_any_floats_decode(terms, bias) -> None:
+    """Weights of 53 bits and of any exponents come back, at a bounded price."""
+    program = linear([(weight, tap(*column)) for weight, column in terms], bias)
+    source = (LayerSource(ONE, (program,)),)
+    stream = encode(source, core())
+    assert decode(stream.to_bytes(), [ONE], core()) == source
+    assert len(stream) <= 200 + 200 * len(terms)
+
+
+@pytest.mark.parametrize("density", [0.02, 0.3, 1.0])
+def test_sparse_and_dense_sums_decode(density: float) -> None:
+    """Few or many taps: the shorter form is taken, and both come back."""
+    step = round(1 / density)
+    terms = [((i % 5 - 2 or 3) / 16, tap(*c)) for i, c in enumerate(COLUMNS) if not i % step]
+    program = linear(terms, 0.5)
+    source = (LayerSource(ONE, (program,)),)
+    stream = encode(source, core())
+    assert decode(stream.to_bytes(), [ONE], core()) == source
+    assert len(stream) < 60 + 14 * len(terms)
+
+
+def test_program_bits_are_its_part_of_the_stream() -> None:
+    """A network's stream is the sum of its programs and one count of user primitives."""
+    units = (call("relu", linear([(0.5, A), (-0.25, B)], 0.125)), A, const(1.0), tap(OWN, 1))
+    stream = encode([LayerSource(SCOPE, units)], core())
+    assert len(stream) == 1 + sum(program_bits(u, SCOPE, core()) for u in units)
+
+
+def test_opaque_units_cost_their_weights() -> None:
+    """32 bits a weight and bias, and one that says so."""
+    unit = Opaque((0.5,) * len(COLUMNS), 1.0)
+    assert len(encode([LayerSource(ONE, (unit,))], core())) == 1 + opaque_bits(len(COLUMNS))
+
+
+def test_shorter_constants_cost_less() -> None:
+    """Rounder weights, fewer taps and defaults are cheaper: that is what the price is for."""
+
+    def bits(program) -> int:
+        return program_bits(program, ONE, core())
+
+    assert bits(linear([(0.5, A), (0.25, B)])) < bits(linear([(0.515625, A), (0.265625, B)]))
+    assert bits(linear([(0.5, A)])) < bits(linear([(0.5, A), (0.5, B)]))
+    assert bits(call("leaky_relu", A, slope=0.01)) < bits(call("leaky_relu", A, slope=0.02))
+    assert bits(call("leaky_relu", A, slope=0.02)) < bits(call("leaky_relu", A, slope=0.123))
+    assert bits(linear([(0.1, A)])) < 150
+
+
+def test_a_large_bias_costs_its_logarithm() -> None:
+    """A bias a thousand times the weights is not paid for in unary."""
+    small, large = (linear([(1 / 64, A), (-1 / 64, B)], bias) for bias in (1 / 64, 1000.0))
+    assert program_bits(large, ONE, core()) - program_bits(small, ONE, core()) < 40
+
+
+def test_weights_of_the_grammar_are_the_prices() -> None:
+    """A primitive with more weight has a shorter word."""
+    heavy = load_grammar(weights={"tanh": 1000.0}, installed=False)
+    assert len(op_words(heavy)["tanh"]) < len(op_words(core())["tanh"])
+
+
+def test_user_primitives_are_paid_for_with_their_source() -> None:
+    """A program that uses a user primitive carries that primitive's source, once."""
+    grammar = with_user()
+    program = call("soft_threshold", A, width=0.5)
+    once = len(encode([LayerSource(ONE, (program,))], grammar))
+    assert once > program_bits(program, ONE, grammar) + 8 * 200
+    many = len(encode([LayerSource(SCOPE, (program,) * 4)], grammar))
+    assert many - once < 200
+
+
+def test_stream_of_another_source_is_refused(tmp_path: Path) -> None:
+    """A stream names the source of user primitives: another body is an error, comments are not."""
+    program = call("soft_threshold", A, width=0.5)
+    stream = encode([LayerSource(ONE, (program,))], with_user()).to_bytes()
+    text = (HONEST / "soft_threshold.py").read_text()
+    for change, known in ((text + "# more\n", True), (text.replace("k.min", "k.max"), False)):
+        path = tmp_path / f"soft_threshold_{known}.py"
+        path.write_text(change)
+        others = [p for p in sorted(HONEST.glob("*.py")) if p.stem != "soft_threshold"]
+        grammar = load_grammar(files=[*others, path], installed=False)
+        if known:
+            assert decode(stream, [ONE], grammar)[0].units == (program,)
+            continue
+        with pytest.raises(KeyError, match="another source of primitive 'soft_threshold'"):
+            decode(stream, [ONE], grammar)
+
+
+def test_taps_out_of_scope_are_refused() -> None:
+    """A tap that the layer does not read has no code, and is named."""
+    with pytest.raises(ValueError, match=r"\('conv9', 0, 0, 0\) is not readable from bank 'conv2'"):
+        encode([LayerSource(ONE, (tap("conv9", 0),))], core())
+
+
+@pytest.mark.parametrize(
+    ("units", "fragment"),
+    [((A, A), "has 1 units, not 2"), ((Opaque((1.0,), 0.0),), "columns, not 1")],
+)
+def test_sources_that_could_not_be_decoded_are_refused(units, fragment: str) -> None:
+    """A layer with too many units or too few weights is refused before it is written."""
+    with pytest.raises(ValueError, match=fragment):
+        encode([LayerSource(ONE, units)], core())
+
+
+def test_truncated_streams_end_in_eof() -> None:
+    """A stream without its end raises EOFError."""
+    source = [LayerSource(SCOPE, (call("relu", linear([(0.5, A), (0.25, B)], 3.0)),) * 4)]
+    data = encode(source, core()).to_bytes()
+    with pytest.raises(EOFError):
+        decode(data[:-3], [SCOPE], core())
+
+
+@pytest.mark.parametrize("weight", [2.0**900, 1.0, 3 * 2.0**-900])
+@pytest.mark.parametrize("bias", [2.0**-1074, 2.0**-300, 1.0, -(2.0**600), 0.0])
+def test_biases_on_another_scale_than_the_weights_decode(weight: float, bias: float) -> None:
+    """A bias far finer or coarser than the weights comes back exactly."""
+    source = (LayerSource(ONE, (linear([(weight, A), (-weight, B)], bias),)),)
+    assert decode(encode(source, core()).to_bytes(), [ONE], core()) == source
