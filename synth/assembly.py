@@ -1,0 +1,155 @@
+"""Chosen programs put in the place of units: one module a layer, and the network around them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from grammars.coding import Column, LayerSource, Opaque, Scope, encode
+from grammars.compiled import CompiledBank, compile_bank
+from grammars.grammar import Grammar
+from grammars.names import Names
+from grammars.program import Node, linear, tap
+from grammars.siblings import expand
+from synth.engine import with_head
+from synth.layers import Geometry, Layer
+from synth.network import Network
+
+
+class Status(StrEnum):
+    """What became of a unit; see docs/design.md."""
+
+    PROGRAM = "program"
+    ROUNDED = "rounded"
+    ABLATED = "ablated"
+    INACTIVE = "inactive"
+    OPAQUE = "opaque"
+
+
+@dataclass(frozen=True)
+class UnitChoice:
+    """What stands in a unit's place. `program` is None for an opaque unit; FVUs are on select."""
+
+    channel: int
+    status: Status
+    program: Node | None
+    bits: int
+    fvu_local: float
+    fvu_in_situ: float
+    engine: str
+
+
+@dataclass(frozen=True, eq=False)
+class LayerChoice:
+    """The chosen source of one layer, a choice for each of its units in order."""
+
+    layer: Layer
+    scope: Scope
+    units: tuple[UnitChoice, ...]
+
+    def programs(self) -> tuple[Node, ...]:
+        """Every unit as a program; an opaque unit is its own weights."""
+        pairs = ((u.program, u.channel) for u in self.units)
+        return tuple(p if p is not None else own_program(self.layer, c) for p, c in pairs)
+
+    def expanded(self, grammar: Grammar) -> tuple[Node, ...]:
+        """`programs()` free of references to siblings."""
+        programs = self.programs()
+        return tuple(expand(p, self.layer.name, programs.__getitem__, grammar) for p in programs)
+
+    def source(self) -> LayerSource:
+        """What the bit stream holds of this layer."""
+        layer = self.layer
+        kept = (
+            Opaque(tuple(layer.weight[u.channel].tolist()), float(layer.bias[u.channel]))
+            if u.program is None
+            else u.program
+            for u in self.units
+        )
+        return LayerSource(self.scope, tuple(kept))
+
+
+class BankModule(nn.Module):
+    """Maps (N, C, H, W) of a layer's source to the maps (N, U, h, w) of its programs.
+
+    One convolution (a matrix product where the window is the whole map) computes all affine rows;
+    the skeletons of the programs follow, vectorised.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, bank: CompiledBank, layer: Layer) -> None:
+        super().__init__()
+        self.bank, self.geometry = bank, layer.geometry
+        self.whole = _whole(layer)
+        channels = layer.in_shape[0]
+        rows = torch.from_numpy(bank.weight[:, : layer.weight.shape[1]]).float()
+        shape = rows.shape if self.whole else (len(rows), channels, *layer.geometry.window)
+        self.register_buffer("weight", rows.reshape(shape))
+        self.register_buffer("bias", torch.from_numpy(bank.bias).float())
+
+    def rows(self, maps: Tensor) -> Tensor:
+        """The affine rows (N, R, h, w)."""
+        if self.whole:
+            return F.linear(maps.flatten(1), self.weight, self.bias)[:, :, None, None]
+        return _convolved(maps, self.weight, self.bias, self.geometry)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.bank.heads(self.rows(maps))
+
+
+def bank_module(choice: LayerChoice, grammar: Grammar) -> BankModule:
+    """The module of a layer's chosen programs."""
+    bank = compile_bank(choice.expanded(grammar), source_index(choice.scope), grammar)
+    return BankModule(bank, choice.layer)
+
+
+def assemble(network: Network, choices: Sequence[LayerChoice], grammar: Grammar) -> nn.Module:
+    """The replacement network: every chosen layer computed by its programs."""
+    return network.replaced({c.layer.name: bank_module(c, grammar) for c in choices})
+
+
+def source_index(scope: Scope) -> dict[Column, int]:
+    """The columns of a layer's source alone: what an expanded program reads."""
+    return {key: i for i, key in enumerate(scope.columns)}
+
+
+def source_bits(choices: Sequence[LayerChoice], grammar: Grammar) -> int:
+    """The length of the stream of all layers' source."""
+    return len(encode([c.source() for c in choices], grammar))
+
+
+def original_bits(layers: Sequence[Layer]) -> int:
+    """All weights and biases of the layers at 32 bits each."""
+    return sum(32 * (la.weight.size + la.bias.size) for la in layers)
+
+
+def own_program(layer: Layer, channel: int) -> Node:
+    """A unit as a program with all its float32 weights."""
+    weights = layer.weight[channel].astype(float)
+    keys = ((layer.source, c, dy, dx) for c, dy, dx in layer.columns())
+    terms = [(float(w), tap(*key)) for w, key in zip(weights, keys, strict=True) if w]
+    return with_head(layer.heads[channel], linear(terms, float(layer.bias[channel])))
+
+
+def names_of(layers: Sequence[Layer], grammar: Mapping[str, object]) -> Names:
+    """Names of all channels that programs of these layers read or are."""
+    banks: dict[str, int] = {}
+    for layer in layers:
+        banks.setdefault(layer.source, layer.in_shape[0])
+        banks[layer.name] = layer.units
+    return Names(banks, reserved={*grammar, "pre"})
+
+
+def _whole(layer: Layer) -> bool:
+    geometry = layer.geometry
+    same = geometry.window == layer.in_shape[1:] and geometry.padding == (0, 0)
+    return same and geometry.dilation == (1, 1)
+
+
+def _convolved(maps: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry) -> Tensor:
+    return F.conv2d(maps, weight, bias, geometry.stride, geometry.padding, geometry.dilation)

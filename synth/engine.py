@@ -1,0 +1,63 @@
+"""The engine protocol: an engine proposes programs, and is never believed.
+
+Every proposal is evaluated again by our own interpreter (`synth.fronts`). An engine is a class in a
+file of its own; `ENGINES` in `synth.engines` is the list of those that come with the package.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from grammars.grammar import Grammar
+from grammars.program import Node, call, linear, tap
+from synth.evidence import LayerEvidence
+from synth.layers import Head
+
+
+@dataclass(frozen=True, eq=False)
+class UnitEvidence:
+    """What an engine may know of one unit: its layer's evidence, its channel and the grammar."""
+
+    layer: LayerEvidence
+    channel: int
+    grammar: Grammar
+
+    @property
+    def head(self) -> Head:
+        return self.layer.layer.heads[self.channel]
+
+    @property
+    def constants(self) -> np.ndarray:
+        """(F+1,) float64: the unit's weights and bias."""
+        layer = self.layer.layer
+        return np.append(layer.weight[self.channel], layer.bias[self.channel]).astype(np.float64)
+
+
+class Engine(Protocol):
+    """Proposes programs for a unit; deterministic in (evidence, budget, seed)."""
+
+    name: str
+
+    def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
+        """Programs for the unit, at most `budget` of them, cheap and rough ones first."""
+        ...
+
+    def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
+        """`program` with its constants fitted again on this evidence; None where it has none."""
+        ...
+
+
+def with_head(head: Head, pre: Node, **changed: float) -> Node:
+    """A unit's head over a pre-activation, with some parameters changed."""
+    if head.op == "identity":
+        return pre
+    return call(head.op, pre, **{name: changed.get(name, v) for name, v in head.params})
+
+
+def sum_of_taps(evidence: LayerEvidence, constants: np.ndarray) -> Node:
+    """Σ constants[i] · tap of column i + the last constant, for (F+1,) dyadic constants."""
+    columns = evidence.scope.columns
+    used = np.flatnonzero(constants[:-1])
+    return linear([(float(constants[i]), tap(*columns[i])) for i in used], float(constants[-1]))

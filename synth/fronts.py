@@ -1,0 +1,93 @@
+"""Fronts: the candidates of one unit that no other beats in bits and error.
+
+Engines propose; every candidate is evaluated here, by our own interpreter, on the patches of fit
+and select, and bounded in closed form over the envelope, before it is believed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grammars.coding import program_bits
+from grammars.compiled import compile_bank
+from grammars.program import Node
+from oracles.evidence import fvu, largest_error
+from synth.affine import float_bounds
+from synth.engine import Engine, UnitEvidence
+
+CHUNK = 256  # candidates evaluated at once
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A program for one unit with its price and its errors on the original sources.
+
+    `bits` in the stream; `fvu_fit`, `fvu_select` fractions of variance; `worst` the largest error
+    on probes; `bound` the closed form's float bound over the envelope, infinite where it has none.
+    """
+
+    program: Node
+    bits: int
+    fvu_fit: float
+    fvu_select: float
+    worst: float
+    bound: float
+    engine: str
+
+
+def search_unit(
+    evidence: UnitEvidence, engines: Sequence[Engine], *, budget: int, seed: int
+) -> tuple[Candidate, ...]:
+    """The front of one unit, cheapest first.
+
+    `budget` is the number of candidates that each engine may propose.
+    """
+    found: dict[Node, str] = {}
+    for engine in engines:
+        for program in engine.propose(evidence, budget=budget, seed=seed):
+            found.setdefault(program, engine.name)
+    programs = list(found)
+    candidates: list[Candidate] = []
+    for start in range(0, len(programs), CHUNK):
+        part = programs[start : start + CHUNK]
+        candidates += judge(evidence, part, [found[p] for p in part])
+    return front(candidates)
+
+
+def judge(
+    evidence: UnitEvidence, programs: Sequence[Node], engines: Sequence[str]
+) -> list[Candidate]:
+    """Evaluate and bound programs of one unit."""
+    layer, channel, grammar = evidence.layer, evidence.channel, evidence.grammar
+    bank = compile_bank(programs, layer.scope.index, grammar)
+    outputs = bank.apply(layer.readable)
+    target, variance = layer.target[:, channel], float(layer.variance[channel])
+    fit, select = np.setdiff1d(layer.judged, layer.select), layer.select
+    rows = zip(
+        programs,
+        [program_bits(p, layer.scope, grammar) for p in programs],
+        fvu(outputs[fit], target[fit], variance).tolist(),
+        fvu(outputs[select], target[select], variance).tolist(),
+        largest_error(outputs, target).tolist(),
+        float_bounds(layer, [channel] * len(programs), bank).tolist(),
+        engines,
+        strict=True,
+    )
+    return [Candidate(*row) for row in rows]
+
+
+def front(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Those that no other beats in bits and FVU, or in bits and bound; cheapest first."""
+    ordered = sorted(candidates, key=lambda c: (c.bits, error_of(c), c.bound))
+    kept, error, bound = [], float("inf"), float("inf")
+    for candidate in ordered:
+        if not kept or error_of(candidate) < error or candidate.bound < bound:
+            kept.append(candidate)
+            error, bound = min(error, error_of(candidate)), min(bound, candidate.bound)
+    return tuple(kept)
+
+
+def error_of(candidate: Candidate) -> float:
+    """The error that fronts are made by: the larger FVU of fit and select."""
+    return max(candidate.fvu_fit, candidate.fvu_select)

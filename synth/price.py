@@ -1,0 +1,101 @@
+"""What an error costs: the expected change of the output distribution, to second order.
+
+For a unit with activation error e over a map, KL(original ‖ replaced) ≈ ½ E[(Σ g·e)²], with the
+gradient g of log p(y | x) at the unit and y drawn from the network's own answer: the Fisher
+information in place of the Hessian (Amari 1998; Martens 2020, section 9). Errors of different units
+are priced apart, as if they were uncorrelated.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grammars.compiled import compile_bank
+from grammars.grammar import Grammar
+from synth.assembly import BankModule
+from synth.evidence import LayerEvidence
+from synth.fronts import Candidate
+from synth.layers import Layer
+from synth.network import Network
+from synth.outputs import log_probabilities
+
+PROBES = 512  # fit probes that prices are measured on: the first ones
+CLASSES = 16  # up to which the expectation over answers is exact
+DRAWS = 8  # answers drawn from each distribution of more classes
+
+
+def gradients(network: Network, probes: Tensor, *, seed: int) -> dict[str, Tensor]:
+    """Per layer (S, N, U, h, w): gradients of log p(y | x) for S answers, scaled by √probability.
+
+    The sum over S of squares is an expectation over answers. `probes` are (N, *input_shape).
+    """
+    names = [la.name for la in network.layers]
+    recorded = network.record(probes, names, grad=True)
+    log_p = log_probabilities(recorded["output"])
+    maps = [recorded[n] for n in names]
+    parts = [
+        torch.autograd.grad((scale * value).sum(), maps, retain_graph=True, allow_unused=True)
+        for scale, value in _answers(log_p, seed)
+    ]
+    zeros = [torch.zeros_like(m) for m in maps]
+    filled = [[g if g is not None else z for g, z in zip(p, zeros, strict=True)] for p in parts]
+    return {n: torch.stack([p[i] for p in filled]).detach() for i, n in enumerate(names)}
+
+
+def costs(
+    network: Network,
+    evidence: LayerEvidence,
+    fronts: Sequence[Sequence[Candidate]],
+    slopes: Tensor,
+    probes: Tensor,
+    grammar: Grammar,
+) -> list[np.ndarray]:
+    """For each unit (C,) nats: what each candidate of its front would cost alone.
+
+    `slopes` (S, N, U, h, w) are the layer's `gradients` on `probes`.
+    """
+    layer = evidence.layer
+    source = network.record(probes, [layer.source, layer.name])
+    maps, units = source[layer.source], source[layer.name]
+    siblings = torch.cat([units, _pre_maps(layer, maps)], 1)
+    result = []
+    for channel, candidates in enumerate(fronts):
+        outputs = _outputs(evidence, candidates, maps, siblings, grammar)
+        errors = outputs - units[:, channel : channel + 1]
+        change = torch.einsum("snhw,nchw->snc", slopes[:, :, channel], errors)
+        result.append((0.5 * (change.double() ** 2).mean(1).sum(0)).numpy())
+    return result
+
+
+def _answers(log_p: Tensor, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """(√probability, log probability) of each answer that the expectation runs over."""
+    weights = log_p.detach().exp().sqrt()
+    if log_p.shape[1] <= CLASSES:
+        return [(weights[:, c], log_p[:, c]) for c in range(log_p.shape[1])]
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.multinomial(weights**2, DRAWS, replacement=True, generator=generator)
+    share = torch.tensor(DRAWS**-0.5)
+    return [(share, log_p.gather(1, drawn[:, i : i + 1])[:, 0]) for i in range(DRAWS)]
+
+
+def _pre_maps(layer: Layer, maps: Tensor) -> Tensor:
+    """The layer's pre-activations (N, U, h, w)."""
+    rows = layer.pre(layer.geometry.patches(maps))
+    return rows.reshape(len(maps), *layer.out_shape[1:], layer.units).permute(0, 3, 1, 2)
+
+
+def _outputs(
+    evidence: LayerEvidence,
+    candidates: Sequence[Candidate],
+    maps: Tensor,
+    siblings: Tensor,
+    grammar: Grammar,
+) -> Tensor:
+    """(N, C, h, w): candidates on the original sources; siblings are read from the original too."""
+    size = len(evidence.scope.columns)
+    bank = compile_bank([c.program for c in candidates], evidence.scope.index, grammar)
+    own = torch.from_numpy(bank.weight[:, size:]).float()
+    rows = BankModule(bank, evidence.layer).rows(maps)
+    return bank.heads(rows + torch.einsum("ru,nuhw->nrhw", own, siblings))

@@ -1,0 +1,184 @@
+"""Every chosen program against its unit: closed form rechecked exactly, then Z3 on its own.
+
+The domain is the envelope: the box of each layer's sources on fit and select, zero where padding is
+read. ε was fixed before the search, as a share of the unit's range on fit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from grammars.compiled import compile_bank
+from grammars.grammar import Grammar
+from grammars.names import Names
+from grammars.text import format_program
+from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
+from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
+from oracles.cross_check import smt_check
+from oracles.prove import prove_layer
+from synth.affine import affine_forms, unit_bank
+from synth.assembly import LayerChoice, Status, source_index
+from synth.evidence import LayerEvidence
+
+DOMAIN = "envelope"
+
+
+@dataclass(frozen=True, eq=False)
+class UnitProof:
+    """What the oracles say of one unit and its program.
+
+    `verdict` on sup |unit − program| ≤ `epsilon` over the envelope; `smt` is Z3's own, None where
+    it was not asked; `deviation` is the unit's standard deviation on fit.
+    """
+
+    layer: str
+    channel: int
+    epsilon: Fraction
+    verdict: Verdict
+    smt: Verdict | None
+    deviation: float
+
+    @property
+    def bound_over_std(self) -> float | None:
+        """The proved bound in standard deviations of the unit."""
+        if not isinstance(self.verdict, Proved) or not self.deviation:
+            return None
+        return float(self.verdict.bound) / self.deviation
+
+
+def prove_choices(
+    choices: Sequence[LayerChoice],
+    evidence: Mapping[str, LayerEvidence],
+    grammar: Grammar,
+    *,
+    max_error: float,
+) -> list[UnitProof]:
+    """A proof, a refutation or a reason for every unit of every layer.
+
+    Programs claim ε = `max_error` of their unit's range; inactive units claim ε = 0, which proves
+    them dead. Nothing is claimed of ablated and opaque units.
+    """
+    return [
+        proof
+        for choice in choices
+        for proof in _layer(choice, evidence[choice.layer.name], grammar, max_error)
+    ]
+
+
+def save_certificates(
+    folder: Path,
+    choices: Sequence[LayerChoice],
+    evidence: Mapping[str, LayerEvidence],
+    proofs: Sequence[UnitProof],
+    names: Names,
+    grammar: Grammar,
+) -> None:
+    """Write the certificates of all checked proofs, and the numbers that they speak of."""
+    layers = [_certified_layer(evidence[c.layer.name], names) for c in choices]
+    programs = {c.layer.name: c.expanded(grammar) for c in choices}
+    units = [
+        CertifiedUnit(
+            layer=p.layer,
+            channel=p.channel,
+            program=format_program(programs[p.layer][p.channel], names, grammar),
+            claim=Claim(p.epsilon, DOMAIN),
+            proof=p.verdict,
+        )
+        for p in proofs
+        if isinstance(p.verdict, Proved) and p.verdict.trust == "checked"
+    ]
+    write_certificates(folder, layers, units)
+
+
+def verdict_row(proof: UnitProof) -> dict[str, object]:
+    """A proof as JSON: exact numbers as fractions, the worst point of a refutation as floats."""
+    row: dict[str, object] = {
+        "verdict": type(proof.verdict).__name__.lower(),
+        "epsilon": str(proof.epsilon),
+        "domain": DOMAIN,
+        "bound_over_std": proof.bound_over_std,
+        "smt_checked": isinstance(proof.smt, Proved),
+    }
+    match proof.verdict:
+        case Proved(trust=trust, bound=bound):
+            row |= {"trust": trust, "bound": float(bound)}
+        case Refuted(counterexample=point, difference=difference):
+            row |= {"counterexample": point.tolist(), "difference": difference}
+        case Unknown(reason=reason):
+            row |= {"reason": reason}
+    if isinstance(proof.smt, Unknown):
+        row["smt_reason"] = proof.smt.reason
+    return row
+
+
+def _layer(
+    choice: LayerChoice, evidence: LayerEvidence, grammar: Grammar, max_error: float
+) -> list[UnitProof]:
+    bank = compile_bank(choice.expanded(grammar), source_index(choice.scope), grammar)
+    forms = affine_forms(evidence, bank)
+    form_of = {unit: i for i, unit in enumerate(forms.places)}
+    claimed = [u.channel for u in choice.units if _claims(u.status) and u.channel in form_of]
+    box = Box(evidence.lower, evidence.upper)
+    epsilons = [epsilon_of(evidence, c, max_error) for c in claimed]
+    verdicts: dict[int, tuple[Verdict, Verdict | None]] = {}
+    if claimed:
+        units = unit_bank(choice.layer, claimed)
+        programs = _chosen(forms.bank, [form_of[c] for c in claimed])
+        found = prove_layer(units, programs, box, epsilons)
+        for i, (channel, verdict) in enumerate(zip(claimed, found, strict=True)):
+            checked = isinstance(verdict, Proved)
+            smt = smt_check(units[i], programs[i], box, epsilons[i]) if checked else None
+            verdicts[channel] = verdict, smt
+    return [
+        UnitProof(
+            layer=choice.layer.name,
+            channel=u.channel,
+            epsilon=epsilon_of(evidence, u.channel, max_error),
+            verdict=verdicts.get(u.channel, (_unclaimed(u.status), None))[0],
+            smt=verdicts.get(u.channel, (None, None))[1],
+            deviation=float(np.sqrt(evidence.variance[u.channel])),
+        )
+        for u in choice.units
+    ]
+
+
+def epsilon_of(evidence: LayerEvidence, channel: int, max_error: float) -> Fraction:
+    """The ε of a unit, from its range on fit alone."""
+    return Fraction(max_error) * Fraction(float(evidence.span[channel]))
+
+
+def _claims(status: Status) -> bool:
+    return status in (Status.PROGRAM, Status.ROUNDED, Status.INACTIVE)
+
+
+def _unclaimed(status: Status) -> Unknown:
+    reasons = {
+        Status.ABLATED: "ablated: the answers do not depend on this unit, so nothing is claimed",
+        Status.OPAQUE: "opaque: the unit keeps its weights",
+    }
+    return Unknown(reasons.get(status, "no oracle knows a bound for a program of this form"))
+
+
+def _chosen(bank: AffineBank, places: Sequence[int]) -> AffineBank:
+    chosen = list(places)
+    heads = tuple(bank.heads[i] for i in chosen)
+    return AffineBank(bank.weights[chosen], bank.biases[chosen], heads)
+
+
+def _certified_layer(evidence: LayerEvidence, names: Names) -> CertifiedLayer:
+    layer = evidence.layer
+    offsets = layer.geometry.offsets()
+    return CertifiedLayer(
+        name=layer.name,
+        weight=layer.weight,
+        bias=layer.bias,
+        box=Box(evidence.lower, evidence.upper),
+        names={names.of(layer.source, c): c for c in range(layer.in_shape[0])},
+        channels=layer.in_shape[0],
+        rows=tuple(sorted({dy for dy, _ in offsets})),
+        columns=tuple(sorted({dx for _, dx in offsets})),
+        heads=unit_bank(layer, range(layer.units)).heads,
+    )

@@ -1,0 +1,219 @@
+"""The figures of a run: `summary.json`, the rows of `programs.json` and the notes of the source."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from grammars.program import count_terms
+from oracles.claims import Proved, Refuted, Unknown
+from synth.assembly import LayerChoice, Status, assemble, original_bits, source_bits
+from synth.baselines import entropy_bits, pruned_at, rounded_at
+from synth.choice import Criteria
+from synth.controls import random_program, shuffled
+from synth.outputs import accuracy, agreement, kl_divergence, reading_of, run_batches
+from synth.proofs import UnitProof, verdict_row
+from synth.run import Job, Progress, Searched, Stopwatch, search
+from synth.store import Store
+from synth.validation import Validation, validate
+
+Summary = dict[str, Any]
+
+
+def summarise(
+    job: Job,
+    searched: Searched,
+    proofs: Sequence[UnitProof],
+    store: Store,
+    watch: Stopwatch,
+    *,
+    progress: Progress,
+) -> Summary:
+    """Everything that `summary.json` says; held-out is opened here, once."""
+    choices = searched.point.choices
+    with watch.stage("validation"):
+        found = validated(job, choices, searched)
+    with watch.stage("controls"):
+        controls = _controls(job, searched, store, watch, progress)
+    return {
+        **_verdict(job, searched, found),
+        **coverage(choices),
+        **_bits(job, choices),
+        **controls,
+        **_proved(proofs),
+        **_validation(found),
+        "operating_points": _operating_points(searched),
+        "opaque_nodes": [asdict(o) for o in job.network.opaque],
+    }
+
+
+def validated(job: Job, choices: Sequence[LayerChoice], searched: Searched) -> Validation:
+    """The choices on held-out."""
+    evidence = searched.evidence
+    return validate(
+        job.network,
+        choices,
+        job.grammar,
+        job.parts.held_out,
+        job.parts.fit,
+        margin=job.config.accept.margin,
+        seed=job.config.run.seed,
+        variances={n: e.variance for n, e in evidence.items()},
+        envelopes={n: (e.lower, e.upper) for n, e in evidence.items()},
+    )
+
+
+def coverage(choices: Sequence[LayerChoice]) -> Summary:
+    """Shares of units and of weights by status, and how long the programs are."""
+    rows = [(u, c.layer.weight.shape[1] + 1) for c in choices for u in c.units]
+    units = Counter(str(u.status) for u, _ in rows)
+    weights = Counter[str]()
+    for unit, size in rows:
+        weights[str(unit.status)] += size
+    terms = [count_terms(u.program) for u, _ in rows if u.program is not None and _written(u)]
+    return {
+        "units": {s: units[s] for s in map(str, Status)},
+        "coverage_units": {s: units[s] / len(rows) for s in map(str, Status)},
+        "coverage_weights": {s: weights[s] / sum(weights.values()) for s in map(str, Status)},
+        "short_coverage_units": units[str(Status.PROGRAM)] / len(rows),
+        "terms": {
+            "median": float(np.median(terms)) if terms else None,
+            "p90": float(np.quantile(terms, 0.9)) if terms else None,
+        },
+    }
+
+
+def program_rows(job: Job, searched: Searched, proofs: Sequence[UnitProof]) -> Summary:
+    """`programs.json`: every unit with its program, errors and verdict."""
+    records = job.records
+    by_unit = {(p.layer, p.channel): p for p in proofs}
+    rows = []
+    for choice in searched.point.choices:
+        for unit in choice.units:
+            proof = by_unit[choice.layer.name, unit.channel]
+            name = records.names.of(choice.layer.name, unit.channel)
+            terms = None if unit.program is None else count_terms(unit.program)
+            row = {"layer": choice.layer.name, "name": name} | records.unit(unit)
+            rows.append(_finite(row | {"terms": terms} | verdict_row(proof)))
+    return {"units": rows}
+
+
+def notes_of(job: Job, summary: Summary) -> dict[str, object]:
+    """What the docstring of `decompiled.py` says of how it was made."""
+    factory = job.config.network.factory.rpartition("/")[2]
+    low, high = summary["accuracy_change_interval"]
+    return {
+        "network": factory,
+        "verdict": summary["verdict"],
+        "accuracy": f"{summary['accuracy_original']:.4f} → {summary['accuracy_replaced']:.4f}",
+        "accuracy change": f"{summary['accuracy_change']:+.4f} [{low:+.4f}, {high:+.4f}]",
+        "agreement": f"{summary['agreement']:.4f} of {summary['n']} held-out probes",
+        "bits": f"{summary['bits']} of {summary['bits_original']}",
+        "proved": f"{summary['proved']} units within ε over the envelope of the probes",
+    }
+
+
+def _verdict(job: Job, searched: Searched, found: Validation) -> Summary:
+    point, criteria = searched.point, job.criteria
+    return {
+        "verdict": found.verdict,
+        "accepted": point.accepted(criteria),
+        "select": {"kl": point.kl, "agreement": point.agreement},
+    }
+
+
+def _bits(job: Job, choices: Sequence[LayerChoice]) -> Summary:
+    layers = job.network.layers
+    bits, original = source_bits(choices, job.grammar), original_bits(layers)
+    return {
+        "bits": bits,
+        "bits_original": original,
+        "bits_share": bits / original,
+        "bits_original_entropy": entropy_bits(layers),
+    }
+
+
+def _controls(
+    job: Job, searched: Searched, store: Store, watch: Stopwatch, progress: Progress
+) -> Summary:
+    """The same bits without meaning, and the same pipeline on a network without structure."""
+    choices, bits = searched.point.choices, source_bits(searched.point.choices, job.grammar)
+    rivals = {
+        "random_program": random_program(choices, job.grammar, seed=job.config.run.seed),
+        "rounding": rounded_at(job.network.layers, bits, job.grammar),
+        "pruning": pruned_at(job.network.layers, bits, job.grammar),
+    }
+    return {
+        **_shuffled(job, searched, store, watch, progress),
+        "controls": {name: _compared(job, rival) for name, rival in rivals.items()},
+    }
+
+
+def _shuffled(
+    job: Job, searched: Searched, store: Store, watch: Stopwatch, progress: Progress
+) -> Summary:
+    """Bits of the same pipeline on shuffled weights, at the KL that the real network reached."""
+    network = shuffled(job.network, seed=job.config.run.seed)
+    criteria: Criteria = replace(job.criteria, max_kl=searched.point.kl, min_agreement=0.0)
+    apart = Stopwatch()  # its stages are not those of the run
+    found = search(job, network, store, apart, criteria=criteria, progress=progress)
+    point = found.point
+    return {
+        "bits_shuffled_control": source_bits(point.choices, job.grammar),
+        "shuffled_control": {"kl": point.kl, "at_equal_kl": point.kl <= criteria.max_kl}
+        | {"units": coverage(point.choices)["units"]},
+    }
+
+
+def _compared(job: Job, choices: Sequence[LayerChoice]) -> Summary:
+    """A rival on held-out: nothing is chosen by it, so a second look does no harm."""
+    held_out = job.parts.held_out
+    original = run_batches(job.network.module, held_out.inputs)
+    outputs = run_batches(assemble(job.network, choices, job.grammar), held_out.inputs)
+    reading, labels = reading_of(original), held_out.labels
+    return {
+        "bits": source_bits(choices, job.grammar),
+        "kl_mean": float(kl_divergence(original, outputs, reading).mean()),
+        "agreement": agreement(original, outputs, reading),
+        "accuracy": None if labels is None else accuracy(outputs, labels, reading),
+    }
+
+
+def _proved(proofs: Sequence[UnitProof]) -> Summary:
+    kinds = Counter(type(p.verdict) for p in proofs)
+    ratios = [r for r in (p.bound_over_std for p in proofs) if r is not None]
+    return {
+        "proved": kinds[Proved],
+        "refuted": kinds[Refuted],
+        "unknown": kinds[Unknown],
+        "smt_checked": sum(isinstance(p.smt, Proved) for p in proofs),
+        "bound_over_std": {
+            "median": float(np.median(ratios)) if ratios else None,
+            "max": max(ratios, default=None),
+        },
+    }
+
+
+def _validation(found: Validation) -> Summary:
+    row = asdict(found)
+    for name in ("verdict", "units"):
+        del row[name]
+    row["accuracy_change_interval"] = list(found.accuracy_change_interval)
+    return _finite(row)
+
+
+def _operating_points(searched: Searched) -> list[Summary]:
+    ordered = sorted(searched.points, key=lambda p: p.multiplier)
+    keys = ("multiplier", "bits", "kl", "agreement")
+    return [{k: getattr(p, k) for k in keys} for p in ordered]
+
+
+def _written(unit: Any) -> bool:
+    return unit.status in (Status.PROGRAM, Status.ROUNDED)
+
+
+def _finite(row: Summary) -> Summary:
+    """JSON has no infinity: an infinite figure is null."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
