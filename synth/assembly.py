@@ -85,7 +85,7 @@ class BankModule(nn.Module):
     def __init__(self, bank: CompiledBank, layer: Layer) -> None:
         super().__init__()
         self.bank, self.geometry = bank, layer.geometry
-        self.whole = _whole(layer)
+        self.whole, self.shape = _whole(layer), layer.out_shape[1:]
         channels = layer.in_shape[0]
         rows = torch.from_numpy(bank.weight[:, : layer.weight.shape[1]]).float()
         shape = rows.shape if self.whole else (len(rows), channels, *layer.geometry.window)
@@ -93,7 +93,9 @@ class BankModule(nn.Module):
         self.register_buffer("bias", torch.from_numpy(bank.bias).float())
 
     def rows(self, maps: Tensor) -> Tensor:
-        """The affine rows (N, R, h, w)."""
+        """The affine rows (N, R, h, w); none where all programs are constants."""
+        if not len(self.bias):
+            return maps.new_zeros(len(maps), 0, *self.shape)
         if self.whole:
             return F.linear(maps.flatten(1), self.weight, self.bias)[:, :, None, None]
         return _convolved(maps, self.weight, self.bias, self.geometry)

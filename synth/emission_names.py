@@ -1,0 +1,49 @@
+"""Who is called what in the emitted file, so that nothing hides anything else."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from grammars.names import Names, identifier
+from grammars.primitive import Primitive
+from synth.emission_helpers import RESERVED, support_names, words_of
+from synth.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Identifiers:
+    """Names of the emitted file: primitives and units come first, all others keep clear of them."""
+
+    taken: set[str]
+    support: dict[str, str] = field(default_factory=dict)
+    banks: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(network: Network, names: Names, primitives: Iterable[Primitive]) -> "Identifiers":
+        primitives = list(primitives)
+        result = Identifiers({"pre", *RESERVED, *names, *(p.name for p in primitives)})
+        inner = words_of(primitives) - result.taken  # arguments hide what helpers call
+        result.taken.update(inner)
+        for name in support_names():
+            result.support[name] = name if name == "pre" else result.free(name)
+        result.taken.difference_update(inner)
+        for bank in network.banks:
+            result.banks[bank] = result.free(_stem(bank, names))
+        return result
+
+    def free(self, stem: str) -> str:
+        """`stem`, or it with a number that makes it new."""
+        name, count = stem, 1
+        while name in self.taken:
+            count += 1
+            name = f"{stem}_b{count}"
+        self.taken.add(name)
+        return name
+
+
+def _stem(bank: str, names: Names) -> str:
+    """What the names of a bank's units begin with."""
+    try:
+        first = names.of(bank, 0)
+    except KeyError:
+        return identifier(bank)
+    return first.removesuffix("_0") or identifier(bank)

@@ -1,0 +1,76 @@
+"""Functions that `decompiled.py` carries along: their source is copied there when it is needed.
+
+They use nothing but torch, pathlib and json, no names of primitives (`max`, `abs`, …) and no
+annotations, because a reader of the emitted file meets them without this package.
+"""
+
+import json
+
+import torch
+
+
+def atom(read):
+    """The value of read(0, 0), which can also be read at other offsets (dy, dx)."""
+    value = read(0, 0)
+    value.read = read
+    return value
+
+
+def channels(maps, wanted, *, window, stride=(1, 1), dilation=(1, 1), padding=(0, 0)):
+    """Channels of maps (N, C, H, W) as (N, h, w), read where a sliding window has its offset 0.
+
+    That is cell (k - 1) // 2 of the k cells of an axis. Outside the maps every channel is 0.
+    """
+    maps = torch.nn.functional.pad(maps, (padding[1], padding[1], padding[0], padding[0]))
+    (top, height), (left, width) = (
+        ((k - 1) // 2 * d, size - (k - 1) * d)
+        for k, d, size in zip(window, dilation, maps.shape[2:], strict=True)
+    )
+
+    def reader(channel):
+        def read(dy, dx):
+            y, x = top + dy, left + dx
+            return maps[:, channel, y : y + height : stride[0], x : x + width : stride[1]]
+
+        return read
+
+    return [atom(reader(channel)) for channel in wanted]
+
+
+def stack(units, source, *size):
+    """Units (N, *size) side by side in dimension 1; a constant fills its place."""
+    shape = (source.shape[0], *size)
+    return torch.stack([torch.as_tensor(unit).to(source).expand(shape) for unit in units], 1)
+
+
+def head(function):
+    """An activation function whose value remembers what it was applied to, for `pre`."""
+
+    def remembering(x, **parameters):
+        unit = torch.as_tensor(function(x, **parameters)).clone()
+        vars(unit)["pre"] = x
+        return unit
+
+    return remembering
+
+
+def pre(unit):
+    """A unit of the same layer before its activation function."""
+    return getattr(unit, "pre", unit)
+
+
+def load_weights(path):
+    """The tensors of a safetensors file: the header's length, the header as JSON, then numbers."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    kinds = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    kinds |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"}
+    kinds |= {"BOOL": "bool"}
+    numbers = torch.frombuffer(bytearray(data[start:]), dtype=torch.uint8)
+    weights = {}
+    for name, entry in json.loads(data[8:start]).items():
+        if name != "__metadata__":
+            first, last = entry["data_offsets"]
+            kind = getattr(torch, kinds[entry["dtype"]])
+            weights[name] = numbers[first:last].clone().view(kind).reshape(entry["shape"])
+    return weights
