@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.evaluation import evaluate
+from grammars.evaluation import Algebra, evaluate
 from grammars.hoist import ROWS, Group, Hoisted, grouped, hoist
 from grammars.interpreters.affine import Affine, TapKey
-from grammars.interpreters.text import TextAlgebra
 from grammars.interpreters.torch import TorchAlgebra
-from grammars.primitive import Primitive
+from grammars.primitive import Primitive, Transcendental
 from grammars.program import Node
 
 
@@ -46,6 +45,8 @@ class CompiledBank:
 
     def heads(self, rows: Tensor) -> Tensor:
         """Units (N, U, …) from rows (N, R, …)."""
+        if not self.groups:
+            return rows[:, :0]
         parts = [run_group(g, rows, self.primitives) for g in self.groups]
         if len(parts) == 1 and (np.diff(self.groups[0].units) == 1).all():
             return parts[0]
@@ -105,11 +106,32 @@ def _compiled(group: Group, primitives: Mapping[str, Primitive]) -> CompiledGrou
 
 def _reads(skeleton: Node, primitives: Mapping[str, Primitive]) -> list[TapKey]:
     """What evaluating the skeleton reads, in order of first use."""
-    seen: dict[TapKey, None] = {}
+    tracer = _Tracer()
+    evaluate(skeleton, tracer, primitives)
+    return list(tracer.seen)
 
-    def read(*key: Any) -> str:
-        seen[key] = None
-        return "x"
 
-    evaluate(skeleton, TextAlgebra(read), primitives)
-    return list(seen)
+class _Tracer(Algebra):
+    """Every value is nothing: only what is read counts."""
+
+    name = "tracer"
+
+    def __init__(self) -> None:
+        self.seen: dict[TapKey, None] = {}
+        super().__init__(lambda *key: self.seen.setdefault(key))
+
+    def const(self, value: float) -> None: ...
+
+    def add(self, a: None, b: None) -> None: ...
+
+    def mul(self, a: None, b: None) -> None: ...
+
+    def max(self, a: None, b: None) -> None: ...
+
+    def min(self, a: None, b: None) -> None: ...
+
+    def select(self, condition: None, positive: None, otherwise: None) -> None: ...
+
+    def linear(self, weights: Sequence[float], values: Sequence[None], bias: float) -> None: ...
+
+    def call(self, function: Transcendental, x: None) -> None: ...

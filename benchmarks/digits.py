@@ -1,0 +1,225 @@
+"""The whole chain on two digits networks; planted truths, corrupted certificates, killed runs.
+
+`make bench NAME=digits` prints the tables and writes results/digits.json; it exits 1 where a bar is
+missed. Takes about ten minutes on two cores.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.planted import recover  # noqa: E402  (the repository is not a package)
+from benchmarks.report import Report  # noqa: E402
+from oracles.checker import check  # noqa: E402
+
+NETWORKS = ("digits_mlp100", "digits_cnn")
+RESULT_FILES = (
+    "decompiled.py",
+    "replacement.safetensors",
+    "programs.json",
+    "certificates.json",
+    "units.safetensors",
+    "summary.json",
+)
+KILLS = 10
+CORRUPTIONS = 50
+FIGURES = (
+    *("verdict", "n", "bits", "bits_original", "bits_share", "bits_original_entropy"),
+    *("bits_shuffled_control", "short_coverage_units", "units", "terms"),
+    *("accuracy_original", "accuracy_replaced", "accuracy_change", "accuracy_change_interval"),
+    *("agreement", "kl_mean", "recovered_mean", "recovered_resample", "controls"),
+    *("proved", "refuted", "unknown", "smt_checked", "bound_over_std"),
+    *("fvu_local", "fvu_in_situ", "held_out_outside_envelope"),
+)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--jobs", type=int, default=2)
+    given = options.parse_args()
+    report = Report("digits", given.seed)
+    with tempfile.TemporaryDirectory(prefix="digits-") as name:
+        folder = Path(name)
+        for network in NETWORKS:
+            _network(report, network, folder / network, given.jobs)
+        _certificates(report, folder / NETWORKS[0], given.seed)
+        _planted(report, folder / "planted", given.seed, given.jobs)
+        _same_bytes(report, folder, given.seed, given.jobs)
+    return report.finish()
+
+
+def _network(report: Report, network: str, out: Path, jobs: int) -> None:
+    start = time.perf_counter()
+    _synth(network, out, jobs=jobs).wait()
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    seconds = round(time.perf_counter() - start, 1)
+    report.rows.append({"network": network, "seconds": seconds} | {k: summary[k] for k in FIGURES})
+    units = json.loads((out / "programs.json").read_text(encoding="utf-8"))["units"]
+    accepted = [u for u in units if u["status"] in ("program", "rounded")]
+    checked = sum(u.get("trust") == "checked" for u in accepted)
+    smt = sum(u["smt_checked"] for u in accepted)
+    change, opaque = summary["accuracy_change"], summary["units"]["opaque"]
+    shuffled, bits = summary["bits_shuffled_control"], summary["bits"]
+
+    def bar(what: str, value: float, text: str, holds: bool) -> None:
+        report.check(f"{network}: {what}", value, text, holds)
+
+    bar("opaque units", opaque, "0", opaque == 0)
+    bar("share of bits", summary["bits_share"], "<= 0.15", summary["bits_share"] <= 0.15)
+    bar("agreement", summary["agreement"], ">= 0.99", summary["agreement"] >= 0.99)
+    bar("accuracy change", change, ">= -0.004", change >= -0.004)
+    bar("accepted programs proved, checked", checked, str(len(accepted)), checked == len(accepted))
+    bar("accepted programs smt_checked", smt, str(len(accepted)), smt == len(accepted))
+    bar("bits against shuffled weights at equal KL", bits, f"< {shuffled}", bits < shuffled)
+
+
+def _certificates(report: Report, run: Path, seed: int) -> None:
+    """The checker accepts what the run wrote, and none of fifty corruptions of it."""
+    honest = check(run)
+    total = len(honest.accepted) + len(honest.rejected)
+    report.check("certificates accepted", len(honest.accepted), str(total), not honest.rejected)
+    text = (run / "certificates.json").read_text(encoding="utf-8")
+    path, generator = run / "certificates.json", random.Random(seed)
+    rejected = 0
+    for number in range(CORRUPTIONS):
+        document = json.loads(text)
+        live = [c for c in document["certificates"] if "*" in c["program"]]
+        victim = generator.choice(live)
+        CORRUPT[number % len(CORRUPT)](victim, live)
+        path.write_text(json.dumps(document), encoding="utf-8")
+        rejected += len(check(run).accepted) < total
+    path.write_text(text, encoding="utf-8")
+    report.check(
+        "corrupted certificates rejected", rejected, str(CORRUPTIONS), rejected == CORRUPTIONS
+    )
+
+
+def _planted(report: Report, folder: Path, seed: int, jobs: int) -> None:
+    planted, misses = recover(folder, seed=seed, jobs=jobs)
+    found = len(planted) - len(misses)
+    report.rows.append({"network": "planted", "programs": len(planted), "misses": misses})
+    report.check("planted programs that come back exactly", found, ">= 39 of 40", found >= 39)
+
+
+def _same_bytes(report: Report, folder: Path, seed: int, jobs: int) -> None:
+    """One job, and a run killed at ten random moments, against the run of the table."""
+    network = NETWORKS[0]
+    wanted = _contents(folder / network)
+    _synth(network, folder / "single", jobs=1).wait()
+    report.check(
+        "--jobs 1 and --jobs 2 give the same bytes",
+        _differing(wanted, _contents(folder / "single")),
+        "no file differs",
+        wanted == _contents(folder / "single"),
+    )
+    generator, kills = random.Random(seed), 0
+    while kills < KILLS:
+        process = _synth(network, folder / "killed", jobs=jobs)
+        try:
+            process.wait(timeout=generator.uniform(1.0, 20.0))
+            break  # finished before it could be killed
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    _synth(network, folder / "killed", jobs=jobs).wait()
+    killed = _contents(folder / "killed")
+    report.rows.append({"network": network, "kills": kills})
+    report.check(
+        "a run killed ten times resumes to the same bytes",
+        _differing(wanted, killed),
+        "no file differs",
+        wanted == killed and kills == KILLS,
+    )
+
+
+def _synth(network: str, out: Path, *, jobs: int) -> "subprocess.Popen[bytes]":
+    config = ROOT / "examples" / f"{network}.toml"
+    arguments = ["run", str(config), "--out", str(out), "--jobs", str(jobs), "--quiet"]
+    return subprocess.Popen([sys.executable, "-m", "synth.command", *arguments])
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in RESULT_FILES}
+
+
+def _differing(a: dict[str, bytes], b: dict[str, bytes]) -> str:
+    return ", ".join(name for name in a if a[name] != b[name]) or "none"
+
+
+Certificate = dict[str, Any]
+
+
+def _coefficient(victim: Certificate, _: list[Certificate]) -> None:
+    number, _, rest = victim["program"].partition("*")
+    head, _, digits = number.rpartition("(")
+    victim["program"] = f"{head}{'(' if head else ''}{float(digits) + 8.0}*{rest}"
+
+
+def _bias(victim: Certificate, _: list[Certificate]) -> None:
+    victim["program"] = (
+        f"{victim['program'][:-1]} + 0.25)"
+        if victim["program"].endswith(")")
+        else f"{victim['program']} + 0.25"
+    )
+
+
+def _understated(victim: Certificate, _: list[Certificate]) -> None:
+    victim["bound"] = "0"
+
+
+def _narrow(victim: Certificate, _: list[Certificate]) -> None:
+    victim["epsilon"] = "1/1000000000"
+
+
+def _multiplier(victim: Certificate, _: list[Certificate]) -> None:
+    victim["multipliers"] = ["2"] * 4
+
+
+def _swapped(victim: Certificate, others: list[Certificate]) -> None:
+    victim["program"] = next(c for c in others if c["program"] != victim["program"])["program"]
+
+
+def _head(victim: Certificate, _: list[Certificate]) -> None:
+    victim["head"] = {"op": "tanh", "params": {}}
+
+
+def _name(victim: Certificate, _: list[Certificate]) -> None:
+    victim["program"] = victim["program"].replace("*", "*unknown_", 1)
+
+
+def _channel(victim: Certificate, _: list[Certificate]) -> None:
+    victim["channel"] += 1
+
+
+def _injected(victim: Certificate, _: list[Certificate]) -> None:
+    victim["program"] = "__import__('os').getcwd()"
+
+
+CORRUPT: tuple[Callable[[Certificate, list[Certificate]], None], ...] = (
+    _coefficient,
+    _bias,
+    _understated,
+    _narrow,
+    _multiplier,
+    _swapped,
+    _head,
+    _name,
+    _channel,
+    _injected,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
