@@ -6,6 +6,7 @@ the unit itself; on replaced sources it is the regression of the unit on them.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,6 +26,17 @@ class Metric:
     def size(self) -> int:
         """F, the bias aside."""
         return len(self.target) - 1
+
+    @cached_property
+    def elimination(self) -> tuple[np.ndarray, np.ndarray]:
+        """An order of the constants, and the upper Cholesky factor of the inverse Gram in it.
+
+        Row i of the factor is, but for scale, the inverse's row i once all before it are fixed.
+        """
+        weights = np.argsort(-np.diagonal(self.gram)[:-1], kind="stable")
+        order = np.append(weights, self.size)
+        inverse = np.linalg.inv(self.gram[np.ix_(order, order)])
+        return order, np.linalg.cholesky((inverse + inverse.T) / 2).T
 
     def loss(self, theta: np.ndarray) -> float:
         """The loss of (F+1,) constants."""

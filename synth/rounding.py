@@ -1,7 +1,7 @@
 """Constants on dyadic grids, each rounding made up for by the rest.
 
-Greedy compensated rounding (Optimal Brain Quantisation, Frantar and Alistarh 2022), then descent by
-single steps on the integer lattice.
+Compensated rounding in a fixed order (GPTQ, Frantar et al. 2022), then descent by single steps on
+the integer lattice.
 """
 
 import numpy as np
@@ -14,11 +14,13 @@ BIAS_SHIFT = 2  # the bias may be finer than the weights by this many bits
 def round_compensated(metric: Metric, step: float, *, bias_step: float | None = None) -> np.ndarray:
     """The (F+1,) constants near the metric's target on the grids of `step` and `bias_step`.
 
-    The bias comes last, so that it makes up for the roundings of all weights.
+    The bias comes last, so that it makes up for the roundings of all weights. Never worse than
+    rounding each constant alone, from which a second descent starts.
     """
     steps = np.full(metric.size + 1, step)
     steps[-1] = step if bias_step is None else bias_step
-    return descend(metric, _greedy(metric, steps), steps)
+    starts = _compensated(metric, steps), np.round(metric.target / steps) * steps
+    return min((descend(metric, s, steps) for s in starts), key=metric.loss)
 
 
 def descend(metric: Metric, theta: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -37,19 +39,16 @@ def descend(metric: Metric, theta: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return theta
 
 
-def _greedy(metric: Metric, steps: np.ndarray) -> np.ndarray:
-    theta = metric.target.copy()
-    inverse = np.linalg.inv(metric.gram)
-    todo = np.ones(len(theta), dtype=bool)
-    for left in range(len(theta), 0, -1):
-        rounded = np.round(theta / steps) * steps
-        cost = (theta - rounded) ** 2 / np.where(todo, np.diagonal(inverse), 1.0)
-        open_ = todo.copy()
-        open_[-1] = left == 1
-        i = int(np.argmin(np.where(open_, cost, np.inf)))
-        column = inverse[:, i].copy()
-        theta -= np.where(todo, column * ((theta[i] - rounded[i]) / column[i]), 0.0)
-        theta[i] = rounded[i]
-        inverse -= np.outer(column, column / column[i])
-        todo[i] = False
-    return theta
+def _compensated(metric: Metric, steps: np.ndarray) -> np.ndarray:
+    """Round one constant after the other, each error spread over those still to be rounded.
+
+    The order is fixed, the largest curvature first and the bias last, so that one factor of the
+    inverse serves all grids.
+    """
+    order, factor = metric.elimination
+    theta, steps = metric.target[order], steps[order]
+    for i in range(len(theta)):
+        rounded = np.round(theta[i] / steps[i]) * steps[i]
+        theta[i:] -= factor[i, i:] * ((theta[i] - rounded) / factor[i, i])
+        theta[i] = rounded
+    return theta[np.argsort(order)]

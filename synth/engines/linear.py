@@ -22,7 +22,7 @@ from synth.sparse import supports
 COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
-CAUTIONS = (0.0, 0.1)  # how much the metric fears inputs that probes do not show
+CAUTIONS = (0.0, 0.1, 1.0)  # how much the metric fears inputs that probes do not show
 NEAR = 0.2  # a sibling is proposed where the pre-activations differ by less than this FVU
 
 
@@ -64,17 +64,19 @@ def _all(evidence: UnitEvidence) -> Iterator[Node]:
 
 
 def _constants(evidence: UnitEvidence) -> Iterator[Node]:
-    """Zero, and the mean activation in short dyadics."""
+    """Zero, and the mean activation in short dyadics of its own size and of the unit's range."""
     layer = evidence.layer
-    mean = float(layer.target[layer.fit, evidence.channel].mean())
+    values = layer.target[layer.fit, evidence.channel]
     span = float(layer.span[evidence.channel])
     yield const(0.0)
     if not span:
-        yield const(mean)
+        yield const(float(values[0]))  # not the mean: equal numbers have a sum that is rounded
         return
-    for bits in (3, 6, 24):
-        step = 2.0 ** (math.floor(math.log2(span)) - bits)
-        yield const(round(mean / step) * step)
+    mean = float(values.mean())
+    for size, widths in ((abs(mean), (2, 4, 6, 8)), (span, (3, 6, 24))):
+        for bits in widths if size else ():
+            step = 2.0 ** (math.floor(math.log2(size)) - bits)
+            yield const(round(mean / step) * step)
 
 
 def _siblings(evidence: UnitEvidence) -> Iterator[Node]:
