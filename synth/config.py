@@ -250,7 +250,7 @@ def _located(value: Any, rule: rules.Rule, entry: _Given, folder: Path, problems
 
 def _moved(text: str, base: Path, folder: Path) -> str:
     """The path of a flag as if it stood in the file, so that both identify the same run."""
-    if base == folder:
+    if base == folder and not Path(text).is_absolute():
         return text
     path = Path(os.path.abspath(base / text))
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

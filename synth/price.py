@@ -19,7 +19,7 @@ from synth.evidence import LayerEvidence
 from synth.fronts import Candidate
 from synth.layers import Layer
 from synth.network import Network
-from synth.outputs import log_probabilities
+from synth.outputs import as_rows, log_probabilities
 
 PROBES = 512  # fit probes that prices are measured on: the first ones
 CLASSES = 16  # up to which the expectation over answers is exact
@@ -33,7 +33,7 @@ def gradients(network: Network, probes: Tensor, *, seed: int) -> dict[str, Tenso
     """
     names = [la.name for la in network.layers]
     recorded = network.record(probes, names, grad=True)
-    log_p = log_probabilities(recorded["output"])
+    log_p = log_probabilities(as_rows(recorded["output"]))
     maps = [recorded[n] for n in names]
     parts = [
         torch.autograd.grad((scale * value).sum(), maps, retain_graph=True, allow_unused=True)

@@ -31,8 +31,9 @@ from synth.price import PROBES, costs, gradients
 from synth.proofs import UnitProof, prove_choices, save_certificates
 from synth.records import Records
 from synth.search import GrammarSpec, SearchSettings, evidence_key, search_layer
-from synth.splits import Parts, check_enough, parts, split
-from synth.store import Store
+from synth.splits import Parts, Split, check_enough, parts, split
+from synth.store import FRONT, Store
+from synth.validation import Validation
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, how much there is)."""
@@ -65,10 +66,11 @@ class Job:
     @property
     def digest(self) -> str:
         """A hash of everything that decides the results of a run folder."""
-        arrays = [a.numpy() for a in (self.parts.fit.inputs, self.parts.select.inputs)]
-        arrays.append(self.parts.held_out.inputs.numpy())
-        weights = [[la.name, la.weight, la.bias] for la in self.network.layers]
-        return content_key(self.config.digest_fields(), self.grammar.digest, arrays, weights)
+        three = (self.parts.fit, self.parts.select, self.parts.held_out)
+        probes = [_content(t) for part in three for t in (part.inputs, part.labels)]
+        state = {name: _content(t) for name, t in self.network.module.state_dict().items()}
+        layers = [[la.name, la.weight, la.bias, repr(la.heads)] for la in self.network.layers]
+        return content_key(self.config.digest_fields(), self.grammar.digest, probes, state, layers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,20 +121,17 @@ def load_job(config: Config) -> Job:
         unknown = [n for n in config.search.engines if n not in ENGINES]
         for name in unknown:
             problems.add(f"search.engines: unknown engine {name!r}; known are {sorted(ENGINES)}")
+        chosen = probes and problems.attempt(split, probes, config, config.run.seed)
+        network, fits = None, False
         if module is not None and probes is not None:
-            problems.attempt(check_fit, module, probes)
-    assert module is not None and probes is not None and grammar is not None
-    network = read_network(module, probes.inputs[:1])
-    chosen = split(probes, config, config.run.seed)
-    with Problems() as problems:
-        names = [la.name for la in network.layers]
-        layers = problems.attempt(select_layers, config.search.layers, names)
-        for layer in (la for la in network.layers if la.name in (layers or ())):
-            places = layer.out_shape[1] * layer.out_shape[2]
-            problems.attempt(check_enough, layer.name, layer.weight.shape[1], places, chosen)
+            fits = problems.attempt(check_fit, module, probes) is not None
+        if fits and module is not None and probes is not None:
+            network = problems.attempt(read_network, module, probes.inputs[:1])
+        layers = network and problems.attempt(_selected, network, chosen, config)
+    assert network and probes and grammar and chosen and layers
     search = config.search
     settings = SearchSettings(spec, search.engines, search.budget, config.run.seed)
-    return Job(config, network, parts(probes, chosen), grammar, settings, layers or ())
+    return Job(config, network, parts(probes, chosen), grammar, settings, layers)
 
 
 def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
@@ -168,15 +167,19 @@ def search(
     watch: Stopwatch,
     *,
     criteria: Criteria | None = None,
+    kind: str = FRONT,
     progress: Progress = lambda *_: None,
 ) -> Searched:
-    """Evidence, fronts and choice for a network that may be a control of the job's own."""
+    """Evidence, fronts and choice for a network that may be a control of the job's own.
+
+    Fronts are kept in the store under `kind`.
+    """
     probes, records, seed = job.probes, job.records, job.config.run.seed
     with watch.stage("evidence"):
         evidence = {la.name: gather(network, la, probes, seed=seed) for la in network.layers}
     with watch.stage("fronts"):
         found = {
-            la.name: _fronts(job, evidence[la.name], store, records, progress)
+            la.name: _fronts(job, evidence[la.name], store, records, kind, progress)
             for la in network.layers
         }
     with watch.stage("prices"):
@@ -212,34 +215,68 @@ def write_results(
 
 
 def load_choices(job: Job, folder: Path) -> tuple[LayerChoice, ...]:
-    """The chosen programs of a finished run."""
-    rows = json.loads((folder / "programs.json").read_text(encoding="utf-8"))
+    """The chosen programs of a finished run. Raises InputError where they are not of this job."""
+    path = folder / "programs.json"
     by_layer: dict[str, list[dict[str, object]]] = {}
-    for row in rows["units"]:
-        by_layer.setdefault(row["layer"], []).append(row)
-    return job.records.read_choices(by_layer, job.network.layers)
+    try:
+        for row in json.loads(path.read_text(encoding="utf-8"))["units"]:
+            by_layer.setdefault(row["layer"], []).append(row)
+        return job.records.read_choices(by_layer, job.network.layers)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds no programs of this network: {error}") from error
+
+
+def validate_again(job: Job, folder: Path) -> Validation:
+    """What held-out says of the programs of a finished run."""
+    from synth.summary import validated
+
+    choices = load_choices(job, folder)
+    with _one_thread():
+        evidence = {
+            la.name: gather(job.network, la, job.probes, seed=job.config.run.seed)
+            for la in job.network.layers
+        }
+        return validated(job, choices, Searched(evidence, (), ()))
+
+
+def _selected(network: Network, chosen: Split | None, config: Config) -> tuple[str, ...]:
+    """The layers to search. Raises InputError: an unknown one, or too few probes for one."""
+    layers = select_layers(config.search.layers, [la.name for la in network.layers])
+    if chosen is None:
+        return layers
+    with Problems() as problems:
+        for layer in (la for la in network.layers if la.name in layers):
+            places = layer.out_shape[1] * layer.out_shape[2]
+            problems.attempt(check_enough, layer.name, layer.weight.shape[1], places, chosen)
+    return layers
 
 
 def _fronts(
-    job: Job, evidence: LayerEvidence, store: Store, records: Records, progress: Progress
+    job: Job,
+    evidence: LayerEvidence,
+    store: Store,
+    records: Records,
+    kind: str,
+    progress: Progress,
 ) -> tuple[tuple[Candidate, ...], ...]:
     """The fronts of one layer; empty ones for a layer that no run into this folder asked for."""
     layer: Layer = evidence.layer
-    if layer.name not in job.layers and not _known(job, evidence, store):
+    if layer.name not in job.layers and not _known(job, evidence, store, kind):
         return ((),) * layer.units
     found: dict[int, tuple[Candidate, ...]] = {}
     progress(layer.name, 0, layer.units)
-    units = search_layer(evidence, job.settings, store, records, jobs=job.config.run.jobs)
+    jobs = job.config.run.jobs
+    units = search_layer(evidence, job.settings, store, records, jobs=jobs, kind=kind)
     for channel, candidates in units:
         found[channel] = candidates
         progress(layer.name, len(found), layer.units)
     return tuple(found[c] for c in range(layer.units))
 
 
-def _known(job: Job, evidence: LayerEvidence, store: Store) -> bool:
+def _known(job: Job, evidence: LayerEvidence, store: Store, kind: str) -> bool:
     base = evidence_key(evidence, job.settings)
     keys = (content_key(base, c) for c in range(evidence.layer.units))
-    return all(store.get("front", key) is not None for key in keys)
+    return all(store.get(kind, key) is not None for key in keys)
 
 
 def _choose(
@@ -304,6 +341,14 @@ def _one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def _content(tensor: torch.Tensor | None) -> list[object]:
+    """What a key may hold of a tensor of any type."""
+    if tensor is None:
+        return []
+    numbers = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return [str(tensor.dtype), list(tensor.shape), numbers]
 
 
 def _json(value: object) -> str:

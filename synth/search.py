@@ -22,9 +22,8 @@ from synth.evidence import LayerEvidence
 from synth.fronts import Candidate, search_unit
 from synth.keys import content_key
 from synth.records import Records
-from synth.store import Store
+from synth.store import FRONT, Store
 
-FRONT = "front"
 TASKS = 4  # units in one task: few enough to lose little, enough to share a layer's arrays
 
 
@@ -57,13 +56,14 @@ def search_layer(
     records: Records,
     *,
     jobs: int = 1,
+    kind: str = FRONT,
 ) -> Iterator[tuple[int, tuple[Candidate, ...]]]:
     """(channel, front) of every unit of a layer, known ones first, stored as they come."""
     base = evidence_key(evidence, settings)
     keys = [content_key(base, channel) for channel in range(evidence.layer.units)]
     missing = []
     for channel, key in enumerate(keys):
-        known = store.get(FRONT, key)
+        known = store.get(kind, key)
         if known is None:
             missing.append(channel)
         else:
@@ -72,7 +72,7 @@ def search_layer(
         with store.batch():
             for channel, candidates in found:
                 name = f"{evidence.layer.name}[{channel}]"
-                store.put(FRONT, keys[channel], records.front(candidates), name)
+                store.put(kind, keys[channel], records.front(candidates), name)
         yield from found
 
 
@@ -82,6 +82,7 @@ def evidence_key(evidence: LayerEvidence, settings: SearchSettings) -> str:
     heads = [[h.op, [list(p) for p in h.params]] for h in layer.heads]
     arrays = [layer.weight, layer.bias, evidence.patches, evidence.role, evidence.pre]
     moments = [evidence.moments.gram, evidence.moments.cross, evidence.lower, evidence.upper]
+    moments += [evidence.variance, evidence.span]
     choices = [list(settings.engines), settings.budget, settings.seed, grammar.digest]
     return content_key(layer.name, heads, arrays, moments, choices, list(evidence.scope.columns))
 

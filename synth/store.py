@@ -14,6 +14,8 @@ from synth.errors import InputError
 
 FILE_NAME = "store.sqlite"
 SCHEMA = 1
+FRONT = "front"  # the kind under which a unit's front is kept, named "<layer>[<channel>]"
+CONTROL_FRONT = "control front"  # the same of a control, which shares the names of its units
 _ELSEWHERE = "choose another folder with --out, or remove this one"
 _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",

@@ -16,7 +16,7 @@ from synth.controls import random_program, shuffled
 from synth.outputs import accuracy, agreement, kl_divergence, reading_of, run_batches
 from synth.proofs import UnitProof, verdict_row
 from synth.run import Job, Progress, Searched, Stopwatch, search
-from synth.store import Store
+from synth.store import CONTROL_FRONT, Store
 from synth.validation import Validation, validate
 
 Summary = dict[str, Any]
@@ -158,7 +158,11 @@ def _shuffled(
     network = shuffled(job.network, seed=job.config.run.seed)
     criteria: Criteria = replace(job.criteria, max_kl=searched.point.kl, min_agreement=0.0)
     apart = Stopwatch()  # its stages are not those of the run
-    found = search(job, network, store, apart, criteria=criteria, progress=progress)
+
+    def told(what: str, done: int, count: int) -> None:
+        progress(f"control: {what}", done, count)
+
+    found = search(job, network, store, apart, criteria=criteria, kind=CONTROL_FRONT, progress=told)
     point = found.point
     return {
         "bits_shuffled_control": source_bits(point.choices, job.grammar),

@@ -111,7 +111,7 @@ HEADS = [
 ]
 
 
-@pytest.mark.parametrize(("op", "params", "meaning"), HEADS, ids=lambda x: str(x))
+@pytest.mark.parametrize(("op", "params", "meaning"), HEADS, ids=[f"{h[0]}{h[1]}" for h in HEADS])
 @given(value=st.floats(-1000, 1000), other=st.floats(-1000, 1000))
 def test_heads_mean_what_they_say(op, params, meaning, value, other):
     """The exact head equals its definition, and keeps to its slopes or its Lipschitz constant."""

@@ -1,0 +1,205 @@
+"""The command `synth`: run, show, validate, check and grammar.
+
+Exit codes: 0 drop-in (or all well), 1 finished but not drop-in (or something rejected), 2 bad
+input, 130 stopped from the keyboard. Heavy modules are imported inside the commands, so that
+`synth --help` answers at once.
+"""
+
+import sys
+import tomllib
+from dataclasses import asdict
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synth.errors import InputError
+from synth.grammar_command import FILE, grammar
+
+STOPPED = 130  # what shells report of a program that Ctrl-C ended
+TINY = 1e-6  # below it, two figures of one replacement are the same
+_COMPARED = ("accuracy_original", "accuracy_replaced", "agreement", "kl_mean")
+
+
+class _BadInput(click.ClickException):
+    """An InputError as click tells it: the message alone, on standard error."""
+
+    exit_code = InputError.exit_code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
+
+
+class _Group(click.Group):
+    """Commands whose InputError ends in one message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise _BadInput(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on where it was", err=True)
+            raise click.exceptions.Exit(STOPPED) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="neuron-synth")
+def main() -> None:
+    """Write the source of a trained network: a short, proved program for every unit."""
+
+
+main.add_command(grammar)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`search.max_fvu=0.1` as (key, TOML value); what is no TOML value is text."""
+    name, equals, value = text.partition("=")
+    if not equals or "." not in name:
+        raise click.BadParameter(f"{text!r}, expected TABLE.KEY=VALUE, as in search.max_fvu=0.1.")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value
+
+
+def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    return dict(map(_setting, texts))
+
+
+def _flags(command: Any) -> Any:
+    """An option for each key of the configuration that is often changed."""
+    rows = {
+        "search.layers": ("--layer", "NAME", "Layer to search, or a glob; may be repeated."),
+        "search.engines": ("--engine", "NAME", "Search engine; may be repeated."),
+        "search.grammar": ("--grammar", "FILE", "File of primitives; may be repeated."),
+        "search.max_fvu": ("--max-fvu", float, "Largest FVU of a program, local and in situ."),
+        "search.max_error": ("--max-error", float, "ε of the claims, as a share of the range."),
+        "search.budget": ("--budget", int, "Candidates that an engine may propose for a unit."),
+        "accept.margin": ("--margin", float, "Loss of accuracy that is no loss."),
+        "accept.max_kl": ("--max-kl", float, "Largest mean KL in nats on select."),
+        "accept.min_agreement": ("--min-agreement", float, "Least agreement on select."),
+        "run.seed": ("--seed", int, "Seed of the split and of every search."),
+        "run.jobs": ("--jobs", int, "Processes; they do not change the result."),
+        "run.out": ("--out", "DIR", "Run folder [results/<name of the configuration>]."),
+    }
+
+    for key, (flag, kind, text) in reversed(rows.items()):
+        many = key in ("search.layers", "search.engines", "search.grammar")
+        typed: dict[str, Any] = {"metavar": kind} if isinstance(kind, str) else {"type": kind}
+        command = click.option(flag, _parameter(key), multiple=many, help=text, **typed)(command)
+    return command
+
+
+def _parameter(key: str) -> str:
+    return key.replace(".", "__")
+
+
+@main.command()
+@click.argument("config", type=FILE, metavar="CONFIG.toml")
+@_flags
+@click.option(
+    "--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", callback=_settings,
+    help="Any key of the configuration, as TOML; may be repeated.",
+)  # fmt: skip
+@click.option("--quiet", is_flag=True, default=None, help="Print nothing but errors.")
+def run(config: Path, settings: dict[str, Any], quiet: bool | None, **flags: Any) -> None:
+    """Decompile a network into a run folder.
+
+    A stopped run goes on where it was. Every flag stands above the same key of CONFIG.toml. Layers
+    may be run one after another into one folder; those that were never selected keep their weights.
+    """
+    from synth.config import load_config
+    from synth.origin import listed, record
+
+    given = {name.replace("__", "."): value for name, value in flags.items()}
+    given |= {"run.quiet": quiet} | listed(settings)
+    found = load_config(config, given)
+    from synth import run as chain
+    from synth.display import print_result
+    from synth.folder import WRITTEN
+    from synth.progress import progress
+
+    with progress(quiet=found.run.quiet) as tell:
+        tell("reading the network", 0, 0)
+        job = chain.load_job(found)
+        summary = chain.run(job, progress=tell)
+    record(found, given)
+    if not found.run.quiet:
+        print_result(summary, found.out, WRITTEN)
+    sys.exit(_code(summary["verdict"] == "drop-in"))
+
+
+@main.command()
+@click.argument("folder", type=FILE, metavar="RUN")
+@click.argument("unit", required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON in place of tables.")
+def show(folder: Path, unit: str | None, as_json: bool) -> None:
+    """Show all units, or a layer, or a unit.
+
+    UNIT is a layer (fc1), or a unit (fc1_3 or 'fc1[3]') of which the whole front is shown.
+    """
+    from synth.display import print_json, print_unit, print_units
+    from synth.folder import open_run
+
+    found = open_run(folder)
+    what = found.find(unit) if unit is not None else None
+    if isinstance(what, dict):
+        front = found.front(what)
+        print_json({**what, "front": front}) if as_json else print_unit(what, front)
+        return
+    layers = found.layers if what is None else {what: found.layers[what]}
+    print_json(layers) if as_json else print_units(layers)
+
+
+@main.command()
+@click.argument("folder", type=FILE, metavar="RUN")
+@click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
+def validate(folder: Path, config: Path | None) -> None:
+    """Judge a run on held-out once more.
+
+    Exit 0 if its programs are drop-in, as summary.json says.
+    """
+    from synth.folder import open_run
+
+    found = open_run(folder)
+    from synth.display import print_validation
+    from synth.origin import job_of
+    from synth.run import validate_again
+
+    again = asdict(validate_again(job_of(found.folder, config), folder))
+    print_validation(again)
+    other = [key for key in _COMPARED if not _same(again[key], found.summary.get(key))]
+    for key in other:
+        click.echo(
+            f"summary.json says {key} = {found.summary.get(key)}, not {again[key]}", err=True
+        )
+    sys.exit(_code(again["verdict"] == "drop-in" and not other))
+
+
+@main.command()
+@click.argument("folder", type=FILE, metavar="RUN")
+def check(folder: Path) -> None:
+    """Check all certificates of a run.
+
+    In exact arithmetic; exit 1 if a claim in programs.json is without a sound certificate.
+    """
+    from synth.folder import check_run, open_run
+
+    found = open_run(folder)
+    accepted, rejected = check_run(found)
+    for unit, reason in rejected:
+        click.echo(f"REJECTED {unit}: {reason}")
+    solver = sum(row.get("trust") == "solver" for row in found.rows)
+    trusted = f", {solver} proved by a solver without a certificate" if solver else ""
+    click.echo(f"{len(accepted)} accepted, {len(rejected)} rejected{trusted}")
+    sys.exit(_code(not rejected))
+
+
+def _code(well: bool) -> int:
+    return 0 if well else 1
+
+
+def _same(again: float, stated: object) -> bool:
+    return isinstance(stated, int | float) and isclose(again, stated, rel_tol=1e-3, abs_tol=TINY)

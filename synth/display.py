@@ -1,0 +1,236 @@
+"""What the command prints: tables and JSON on standard output."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+Row = Mapping[str, Any]
+
+WIDE = 110  # columns of a terminal from which a table shows everything
+PIPED_WIDTH = 160  # columns of a table that no terminal limits; COLUMNS stands above it
+STYLES = {"drop-in": "bold green", "proved": "green", "refuted": "bold red", "opaque": "red"}
+NOTHING = "–"
+
+
+def _screen() -> Console:
+    """Plain text where the output is no terminal; names such as `fc1[3]` are never markup."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(highlight=False, emoji=False, markup=False, width=width)
+
+
+def _show(what: RenderableType) -> None:
+    """Print; without trailing blanks where the output is no terminal."""
+    screen = _screen()
+    if screen.is_terminal:
+        screen.print(what)
+        return
+    with screen.capture() as plain:
+        screen.print(what)
+    print("\n".join(line.rstrip() for line in plain.get().split("\n")), end="")
+
+
+def print_result(summary: Row, folder: Path, files: Iterable[str]) -> None:
+    """The result of a run, and where it was written."""
+    _show(_pairs({**held_out_rows(summary), **_source_rows(summary)}))
+    for name in files:
+        print(f"  {_near(folder / name)}")
+
+
+def print_validation(summary: Row) -> None:
+    """The figures of held-out."""
+    _show(_pairs(held_out_rows(summary)))
+
+
+def held_out_rows(summary: Row) -> dict[str, str]:
+    """What held-out says, in words."""
+    low, high = (100 * v for v in summary["accuracy_change_interval"])
+    before, after = summary["accuracy_original"], summary["accuracy_replaced"]
+    change = f"change {100 * summary['accuracy_change']:+.2f} points [{low:+.2f}, {high:+.2f}]"
+    truth = "" if summary["labelled"] else ", the original's answers taken as labels"
+    recovered = (number(summary[f"recovered_{kind}"], 5) for kind in ("mean", "resample"))
+    return {
+        "verdict": summary["verdict"],
+        "accuracy": f"{_share(before)} → {_share(after)} of {summary['n']} held out{truth}",
+        "": change,
+        "agreement": f"{_share(summary['agreement'])} of answers",
+        "KL": f"{number(summary['kl_mean'])} nats in the mean, at most {number(summary['kl_max'])}",
+        "FVU in situ": _spread(summary["fvu_in_situ"], "p95"),
+        "recovered": "{} of mean ablation, {} of resample ablation".format(*recovered),
+        "outside envelope": f"{_share(summary['held_out_outside_envelope'])} of held-out",
+    }
+
+
+def _source_rows(summary: Row) -> dict[str, str]:
+    units = summary["units"]
+    counts = ", ".join(f"{count} {status}" for status, count in units.items())
+    share = summary["bits"] / summary["bits_original"]
+    against = "" if summary["shuffled_control"]["at_equal_kl"] else " (not at equal KL)"
+    claims = ", ".join(f"{summary[kind]} {kind}" for kind in ("proved", "refuted", "unknown"))
+    return {
+        "units": f"{sum(units.values())}: {counts}",
+        "short coverage": f"{_share(summary['short_coverage_units'])} of units",
+        "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
+        f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
+        "shuffled control": f"{summary['bits_shuffled_control']:,} bits{against}",
+        "claims": f"{claims}; {summary['smt_checked']} proved by Z3 too",
+        "bound/std": _spread(summary["bound_over_std"], "median"),
+    }
+
+
+def print_units(layers: Mapping[str, Sequence[Row]]) -> None:
+    """A table a layer, a line a unit; a narrow terminal gets the columns that matter most."""
+    columns = [c for c in UNIT_COLUMNS if not c.wide or _screen().width >= WIDE]
+    for name, rows in layers.items():
+        table = _table(f"{name}: {len(rows)} units")
+        for column in columns:
+            grows = column.title == "program"
+            side = "right" if column.number else "left"
+            table.add_column(column.title, justify=side, no_wrap=True, ratio=1 if grows else None)
+        for row in rows:
+            table.add_row(*(column.cell(row) for column in columns))
+        _show(table)
+
+
+def print_unit(row: Row, front: Sequence[Row]) -> None:
+    """One unit: what was chosen and what is claimed of it, then its whole front."""
+    _show(_pairs(_unit_rows(row)))
+    if not front:
+        print("It was not searched, so it has no front.")
+        return
+    table = _table(f"front of {row['name']}: {len(front)} candidates, * is the chosen one")
+    table.add_column("")
+    for title in ("bits", "FVU fit", "select", "worst", "bound"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("engine", no_wrap=True)
+    table.add_column("program", overflow="fold", ratio=1)
+    for one in front:
+        figures = [number(one[k]) for k in ("fvu_fit", "fvu_select", "worst", "bound")]
+        mark = "*" if one["chosen"] else ""
+        style = "bold" if one["chosen"] else None
+        table.add_row(mark, str(one["bits"]), *figures, one["engine"], one["program"], style=style)
+    _show(table)
+
+
+def print_lines(rows: Sequence[Sequence[str]], titles: Sequence[str]) -> None:
+    """A plain table of texts; the last column takes what is left."""
+    table = _table(None)
+    for title in titles[:-1]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(titles[-1], ratio=1)
+    for row in rows:
+        table.add_row(*row)
+    _show(table)
+
+
+def print_json(value: object) -> None:
+    """Indented JSON; an infinite figure is null."""
+    print(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure to `digits` digits; – where there is none."""
+    return NOTHING if value is None else f"{value:.{digits}g}"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table of units; `wide` ones need a wide terminal."""
+
+    title: str
+    cell: Callable[[Row], str | Text]
+    number: bool = False
+    wide: bool = False
+
+
+def _styled(text: str, kind: str) -> Text:
+    return Text(text, style=STYLES.get(kind, ""))
+
+
+UNIT_COLUMNS = (
+    _Column("unit", lambda r: r["name"]),
+    _Column("status", lambda r: _styled(r["status"], r["status"])),
+    _Column("program", lambda r: r["program"] or "its own weights"),
+    _Column("terms", lambda r: number(r["terms"]), number=True, wide=True),
+    _Column("bits", lambda r: str(r["bits"]), number=True),
+    _Column("FVU local", lambda r: number(r["fvu_local"]), number=True, wide=True),
+    _Column("in situ", lambda r: number(r["fvu_in_situ"]), number=True),
+    _Column("bound/std", lambda r: number(r["bound_over_std"]), number=True),
+    _Column("verdict", lambda r: _styled(_verdict(r), r["verdict"])),
+    _Column("engine", lambda r: r["engine"], wide=True),
+)
+
+
+def _verdict(row: Row) -> str:
+    return row["verdict"] + (" + Z3" if row["smt_checked"] else "")
+
+
+def _unit_rows(row: Row) -> dict[str, str]:
+    epsilon = number(float(Fraction(row["epsilon"])))
+    claim = f"sup |unit − program| ≤ ε = {epsilon} over the {row['domain']}"
+    rows = {
+        "unit": f"{row['name']}, channel {row['channel']} of {row['layer']}",
+        "status": row["status"],
+        "program": row["program"] or "its own weights",
+        "terms, bits": f"{number(row['terms'])}, {row['bits']}",
+        "FVU": f"{number(row['fvu_local'])} local, {number(row['fvu_in_situ'])} in situ (select)",
+        "engine": row["engine"],
+        "claim": claim,
+        "verdict": row["verdict"] + (f" ({row['trust']})" if row.get("trust") else ""),
+    }
+    if row["verdict"] == "proved":
+        ratio = number(row["bound_over_std"])
+        rows["bound"] = f"{number(row['bound'])}, bound/std {ratio}"
+    if row["verdict"] == "refuted":
+        rows["worst point"] = f"differs by {number(row['difference'])}"
+    smt = "proved" if row["smt_checked"] else row.get("smt_reason") or "not asked"
+    return rows | {"reason": row["reason"]} if row.get("reason") else rows | {"Z3": smt}
+
+
+def _table(title: str | None) -> Table:
+    style: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold"}
+    return Table(title=title, title_justify="left", expand=True, **style)
+
+
+def _pairs(rows: Mapping[str, str]) -> Padding:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows.items():
+        grid.add_row(name, Text(value, style=STYLES.get(value, "")))
+    return Padding(grid, (0, 0, 1, 0))
+
+
+def _spread(values: Row, other: str) -> str:
+    if values["median"] is None:
+        return NOTHING
+    rest = "" if other == "median" else f"{other} {number(values[other])}, "
+    return f"median {number(values['median'])}, {rest}max {number(values['max'])}"
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.2f} %"
+
+
+def _near(path: Path) -> Path:
+    """The path as a user would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

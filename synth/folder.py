@@ -1,0 +1,196 @@
+"""A finished run, read back from its folder: no network, no probes and no torch."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from synth.errors import InputError, nearest
+from synth.store import FRONT, Store
+
+Row = dict[str, Any]
+
+WRITTEN = (
+    "decompiled.py",
+    "replacement.safetensors",
+    "certificates.json",
+    "programs.json",
+    "summary.json",
+)
+"""What a user looks for in a run folder, the most readable first."""
+
+_NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A run folder whose files are all there; `rows` are those of programs.json."""
+
+    folder: Path
+    summary: Row
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def layers(self) -> dict[str, tuple[Row, ...]]:
+        """The units of each layer."""
+        names = dict.fromkeys(row["layer"] for row in self.rows)
+        return {name: tuple(r for r in self.rows if r["layer"] == name) for name in names}
+
+    def find(self, text: str) -> str | Row:
+        """The layer, or the unit, that a user calls `conv1`, `conv1_3` or `conv1[3]`.
+
+        Layer "0" of an nn.Sequential has units `m0_3`, but `0_3` is understood too. Raises
+        InputError with the near names.
+        """
+        if text in self.layers:
+            return text
+        for row in self.rows:
+            if text in (row["name"], unit_label(row), f"{row['layer']}_{row['channel']}"):
+                return row
+        raise InputError(self._unknown(text))
+
+    def front(self, row: Row) -> list[Row]:
+        """The front of a unit, cheapest first; empty for a layer that was not searched.
+
+        Each candidate has `chosen`. A chosen program that was re-fitted on the replaced sources,
+        or is the constant of an unread unit, is no candidate and stands last.
+        """
+        with Store(self.folder, create=False) as store:
+            label = unit_label(row)
+            found = [item.payload for item in store.items(FRONT) if item.name == label]
+        candidates = [c for payload in found for c in json.loads(payload)]
+        for candidate in candidates:
+            candidate["chosen"] = candidate["program"] == row["program"]
+        if row["program"] is not None and not any(c["chosen"] for c in candidates):
+            candidates.append(_chosen_apart(row))
+        return candidates
+
+    def _unknown(self, text: str) -> str:
+        asked = re.fullmatch(r"(.+?)(?:\[(\d+)\]|_(\d+))", text)
+        if asked and asked[1] in self.layers:
+            last = len(self.layers[asked[1]]) - 1
+            return f"{self.folder} has no unit {text!r}: layer {asked[1]!r} has units 0 to {last}."
+        names = [row["name"] for row in self.rows]
+        hint = nearest(text, names if asked else self.layers)
+        return f"{self.folder} has no unit or layer {text!r}.{hint}"
+
+
+def open_run(folder: Path) -> Finished:
+    """Raises InputError: no folder, no run, a run that is not finished, or damaged files."""
+    if not folder.is_dir():
+        raise InputError(_no_folder(folder))
+    with Store(folder, create=False):
+        pass  # its problems come first
+    summary, programs = (_read(folder / name) for name in ("summary.json", "programs.json"))
+    rows = programs.get("units")
+    sound = isinstance(rows, list) and all(
+        isinstance(r, dict) and r.keys() >= _NEEDED for r in rows
+    )
+    if not rows or not sound:
+        raise InputError(f"{folder / 'programs.json'} is damaged: run the same command again.")
+    return Finished(folder, summary, tuple(rows))
+
+
+def unit_label(row: Row) -> str:
+    """`<layer>[<channel>]`: what the store and the certificates call a unit."""
+    return f"{row['layer']}[{row['channel']}]"
+
+
+def check_run(run: Finished) -> tuple[list[str], list[tuple[str, str]]]:
+    """(accepted units, rejected units with a reason) of a run folder.
+
+    The checker decides on the certificates; here, every program that is claimed proved must have
+    one that speaks of this very program and this ε.
+    """
+    from oracles.checker import check
+
+    report = check(run.folder)
+    refused = dict(report.rejected)
+    proved = [r for r in run.rows if r["verdict"] == "proved" and r.get("trust") != "solver"]
+    claimed = {unit_label(row): row for row in proved}
+    certificates = _certificates(run.folder)
+    for label, row in claimed.items():
+        if label not in refused and (reason := _mismatch(run, row, certificates.get(label))):
+            refused[label] = reason
+    for label in set(report.accepted) - claimed.keys():
+        refused[label] = "a certificate of a unit that programs.json does not claim to be proved"
+    return [label for label in report.accepted if label not in refused], list(refused.items())
+
+
+def _mismatch(run: Finished, row: Row, certificate: Row | None) -> str | None:
+    if certificate is None:
+        return "programs.json claims it proved, but it has no certificate"
+    if certificate["epsilon"] != row["epsilon"]:
+        return f"its certificate is for ε = {certificate['epsilon']}, not {row['epsilon']}"
+    text = certificate["program"]
+    if text == row["program"] or text == _expanded(run, row):
+        return None
+    return f"its certificate is of another program: {text[:80]}"
+
+
+def _expanded(run: Finished, row: Row) -> str | None:
+    """The program of a unit free of siblings, as text; None where it cannot be read."""
+    from grammars.grammar import load_grammar
+    from grammars.names import Names
+    from grammars.siblings import expand
+    from grammars.text import format_program, parse_program
+
+    grammar, siblings = load_grammar(), run.layers[row["layer"]]
+    names = Names({}, given=_names(run, row["layer"]))
+
+    def program(channel: int) -> Any:
+        return parse_program(siblings[channel]["program"], names, grammar)
+
+    try:
+        plain = expand(program(row["channel"]), row["layer"], program, grammar)
+        return format_program(plain, names, grammar)
+    except (ValueError, KeyError, AttributeError):  # an edited file: whatever it says now
+        return None
+
+
+def _names(run: Finished, layer: str) -> dict[tuple[str, int], str]:
+    """What the programs of a layer read: its source, as the certificates name it, and itself."""
+    source = _read(run.folder / "certificates.json")["layers"][layer]["names"]
+    own = {(layer, row["channel"]): row["name"] for row in run.layers[layer]}
+    return {(f"source of {layer}", channel): name for name, channel in source.items()} | own
+
+
+def _certificates(folder: Path) -> dict[str, Row]:
+    try:
+        found: Sequence[Row] = _read(folder / "certificates.json")["certificates"]
+        return {certificate["unit"]: certificate for certificate in found}
+    except (InputError, KeyError, TypeError):
+        return {}  # the checker says what is wrong with the file
+
+
+def _chosen_apart(row: Row) -> Row:
+    figures = {"bits": row["bits"], "fvu_fit": None, "fvu_select": row.get("fvu_local")}
+    rest = {"worst": None, "bound": row.get("bound"), "engine": row.get("engine")}
+    return {"program": row["program"], **figures, **rest, "chosen": True}
+
+
+def _read(path: Path) -> Row:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        advice = "run the same command again, it goes on where it stopped"
+        raise InputError(
+            f"{path.parent} is not finished ({path.name} is missing): {advice}."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: expected a table, not a {type(found).__name__}.")
+    return found
+
+
+def _no_folder(folder: Path) -> str:
+    if folder.exists():
+        return f"{folder} is a file, expected the folder of a run."
+    beside = folder.parent
+    runs = [p.name for p in beside.iterdir() if p.is_dir()] if beside.is_dir() else []
+    hint = nearest(folder.name, runs) if runs else ""
+    return f"the run folder {folder} does not exist.{hint}"

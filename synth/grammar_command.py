@@ -1,0 +1,91 @@
+"""The commands `synth grammar`: list, show and check the primitives that programs are made of."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synth.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from grammars.grammar import Grammar
+    from grammars.primitive import Primitive
+
+FILE = click.Path(path_type=Path)
+
+_with_files = click.option(
+    "--grammar", "files", type=FILE, metavar="FILE", multiple=True,
+    help="File of primitives; may be repeated.",
+)  # fmt: skip
+
+
+@click.group()
+def grammar() -> None:
+    """List, show and check primitives."""
+
+
+@grammar.command("list")
+@_with_files
+def list_(files: tuple[Path, ...]) -> None:
+    """List all primitives, those of your own files included."""
+    from synth.display import print_lines
+
+    rows = [
+        (p.name, signature(p), ", ".join(sorted(p.tags)), p.doc.partition("\n")[0])
+        for p in _load(files).primitives
+    ]
+    print_lines(rows, ("name", "takes → gives", "tags", "meaning"))
+
+
+@grammar.command()
+@click.argument("name")
+@_with_files
+def show(name: str, files: tuple[Path, ...]) -> None:
+    """Show one primitive: what it takes, what it means and its source."""
+    found = _load(files)
+    if name not in found:
+        raise InputError(f"no primitive is called {name!r}.{nearest(name, found)}")
+    one = found[name]
+    gaps = f", no meaning in {', '.join(sorted(one.gaps))}" if one.gaps else ""
+    tags = ", ".join(sorted(one.tags))
+    click.echo(f"{name}{signature(one)}\n\n{one.doc}\n\ntags {tags}, weight {one.weight:g}{gaps}")
+    click.echo(f"\n# {one.path}\n{one.source.rstrip()}")
+
+
+@grammar.command()
+@click.argument("given", type=FILE, nargs=-1, metavar="[FILE]...")
+@_with_files
+def check(given: tuple[Path, ...], files: tuple[Path, ...]) -> None:
+    """Hold primitives to the contract.
+
+    Those of the files, or all; exit 1 if one breaks it.
+    """
+    wanted = tuple(dict.fromkeys((*given, *files)))
+    found = _load(wanted)
+    from oracles.contract import check_primitive
+
+    broken = 0
+    for one in (p for p in found.primitives if not wanted or p.path in wanted):
+        violations = check_primitive(one, found)
+        broken += bool(violations)
+        lines = [f"{v.interpreter}: {v.message}".replace("\n", "\n    ") for v in violations]
+        click.echo("\n  ".join([f"{one.name}: {'BROKEN' if violations else 'ok'}", *lines]))
+    sys.exit(1 if broken else 0)
+
+
+def signature(one: "Primitive") -> str:
+    """`(field, slope=0.01) → field`."""
+    sorts = [str(sort) for sort in one.args]
+    parameters = [f"{name}={spec.default}" for name, spec in one.parameters]
+    rest = ["…"] if one.variadic else []
+    return f"({', '.join([*sorts, *rest, *parameters])}) → {one.result}"
+
+
+def _load(files: tuple[Path, ...]) -> "Grammar":
+    from grammars.grammar import GrammarError, load_grammar
+
+    try:
+        return load_grammar(files=files)
+    except GrammarError as error:
+        raise InputError(*error.problems) from None

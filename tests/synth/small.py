@@ -1,0 +1,154 @@
+"""Small layers and networks with their evidence: what the tests of search and choice share."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grammars.evaluation import evaluate
+from grammars.grammar import load_grammar
+from grammars.interpreters.torch import TorchAlgebra
+from grammars.program import Node, linear, tap
+from synth.assembly import LayerChoice, Status, UnitChoice, own_program
+from synth.choice import Chooser, Criteria, Fronts
+from synth.engine import UnitEvidence, with_head
+from synth.engines.linear import LinearEngine
+from synth.evidence import LayerEvidence, Probes, gather, scope_of
+from synth.fronts import search_unit
+from synth.layers import Geometry, Head, Layer
+from synth.network import Network, read_network
+from synth.price import costs, gradients
+
+CORE = load_grammar(installed=False)
+BANK = "input_1"  # the bank that an nn.Sequential's first layer reads
+
+IDENTITY, RELU = Head("identity"), Head("relu")
+HEADS = (
+    IDENTITY,
+    RELU,
+    Head("leaky_relu", (("slope", 0.125),)),
+    Head("prelu", (("slope", 0.25),)),
+    Head("clip", (("low", 0.0), ("high", 1.0))),
+    Head("sigmoid"),
+    Head("tanh"),
+)
+
+
+def correlated(rows: int, columns: int, correlation: float, seed: int) -> np.ndarray:
+    """(rows, columns) standard normal features, each pair of them with that correlation."""
+    generator = np.random.default_rng(seed)
+    common = generator.standard_normal((rows, 1))
+    own = generator.standard_normal((rows, columns))
+    return np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own
+
+
+def random_probes(shape: tuple[int, ...], *, fit: int = 300, select: int = 120, seed: int = 0):
+    """Probes of uniform inputs between −0.5 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.rand(fit + select, *shape, generator=generator) * 1.5 - 0.5
+    return Probes(inputs[:fit], inputs[fit:])
+
+
+def read(module: nn.Module, shape: tuple[int, ...]) -> Network:
+    return read_network(module, torch.zeros(1, *shape))
+
+
+def seeded(*parts: nn.Module) -> nn.Sequential:
+    """A sequential network whose weights depend on nothing but its shape."""
+    generator = torch.Generator().manual_seed(1)
+    module = nn.Sequential(*parts)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.5)
+    return module
+
+
+def dense_layer(
+    weights: Sequence[np.ndarray], biases: Sequence[float], heads: Sequence[Head]
+) -> Layer:
+    """A layer "fc1" of units over the input of a dense network."""
+    columns, units = len(weights[0]), len(weights)
+    shapes = (columns, 1, 1), (units, 1, 1)
+    return Layer(
+        "fc1", BANK, *shapes, Geometry((1, 1)), np.array(weights), np.array(biases), tuple(heads)
+    )
+
+
+def dense_evidence(layer: Layer, probes: Probes | None = None, *, seed: int = 0) -> LayerEvidence:
+    """Evidence of a `dense_layer`."""
+    columns = layer.in_shape[0]
+    network = read(nn.Linear(columns, 1), (columns,))
+    assert network.input_name == BANK
+    return gather(network, layer, probes or random_probes((columns,)), seed=seed)
+
+
+def unit_evidence(evidence: LayerEvidence, channel: int = 0) -> UnitEvidence:
+    return UnitEvidence(evidence, channel, CORE)
+
+
+def planted(head: Head, weights: dict[int, float], bias: float) -> Node:
+    """The program of a planted unit: weights by column of a dense layer."""
+    return with_head(head, linear([(w, tap(BANK, c)) for c, w in weights.items()], bias))
+
+
+def by_taps(program: Node, evidence: LayerEvidence) -> np.ndarray:
+    """(n,) values of a program on the evidence, each tap read by itself."""
+    layer, patches = evidence.layer, torch.from_numpy(evidence.patches.astype(np.float64))
+    place = {(layer.source, *where): i for i, where in enumerate(layer.columns())}
+
+    def value(bank: str, channel: int, dy: int, dx: int) -> Tensor:
+        if bank == layer.name:
+            return torch.from_numpy(evidence.target[:, channel])
+        if bank == f"{layer.name}:pre":
+            return torch.from_numpy(evidence.pre[:, channel])
+        return patches[:, place[bank, channel, dy, dx]]
+
+    result = evaluate(program, TorchAlgebra(value), CORE)
+    return torch.as_tensor(result, dtype=torch.float64).expand(len(patches)).numpy()
+
+
+def evidence_of(network: Network, probes: Probes) -> dict[str, LayerEvidence]:
+    return {la.name: gather(network, la, probes, seed=0) for la in network.layers}
+
+
+def fronts_of(network: Network, probes: Probes, *, budget: int = 400) -> tuple[Fronts, ...]:
+    """Fronts and prices of all layers."""
+    slopes = gradients(network, probes.fit, seed=0)
+    result = []
+    for name, evidence in evidence_of(network, probes).items():
+        units = tuple(
+            search_unit(unit_evidence(evidence, c), [LinearEngine()], budget=budget, seed=0)
+            for c in range(evidence.layer.units)
+        )
+        prices = costs(network, evidence, units, slopes[name], probes.fit, CORE)
+        result.append(Fronts(evidence, units, tuple(prices)))
+    return tuple(result)
+
+
+def chooser_of(
+    network: Network,
+    probes: Probes,
+    fronts: tuple[Fronts, ...],
+    *,
+    max_fvu: float = 0.05,
+    max_error: float = 0.25,
+    max_kl: float = 0.01,
+    min_agreement: float = 0.99,
+) -> Chooser:
+    criteria = Criteria(max_fvu, max_error, max_kl, min_agreement)
+    return Chooser(network, fronts, probes, criteria, CORE, {"linear": LinearEngine()})
+
+
+def chosen(layer: Layer, programs: Sequence[Node | None]) -> LayerChoice:
+    """A choice of given programs, None for an opaque unit."""
+    units = (
+        UnitChoice(c, Status.OPAQUE if p is None else Status.PROGRAM, p, 1, 0.0, 0.0, "hand")
+        for c, p in enumerate(programs)
+    )
+    return LayerChoice(layer, scope_of(layer), tuple(units))
+
+
+def as_they_are(network: Network) -> list[LayerChoice]:
+    """Every unit of every layer as the program of its own weights."""
+    return [chosen(la, [own_program(la, c) for c in range(la.units)]) for la in network.layers]

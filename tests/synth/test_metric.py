@@ -1,0 +1,184 @@
+"""The metric is least at the unit itself, and weighs errors where the head lets them through."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import HEADS, RELU, correlated, dense_evidence, dense_layer, random_probes
+
+from synth.evidence import FLOOR, LayerEvidence, Probes
+from synth.layers import Head
+from synth.metric import Metric, unit_metric
+
+COLUMNS = 6
+
+
+def evidence_of(heads=HEADS, *, probes: Probes | None = None) -> LayerEvidence:
+    generator = np.random.default_rng(1)
+    weights = generator.standard_normal((len(heads), COLUMNS))
+    layer = dense_layer(list(weights), [0.1] * len(heads), heads)
+    return dense_evidence(layer, probes)
+
+
+@pytest.fixture(scope="module")
+def evidence() -> LayerEvidence:
+    return evidence_of()
+
+
+def own(evidence: LayerEvidence, channel: int) -> np.ndarray:
+    layer = evidence.layer
+    return np.append(layer.weight[channel], layer.bias[channel]).astype(np.float64)
+
+
+@pytest.mark.parametrize("channel", range(len(HEADS)))
+@pytest.mark.parametrize("caution", [0.0, 0.1, 5.0])
+def test_on_original_sources_the_target_is_the_unit(evidence, channel, caution):
+    """Whatever the head and the caution, the unit's own constants have the least loss: none."""
+    metric = unit_metric(evidence, channel, caution=caution)
+    assert metric.target == pytest.approx(own(evidence, channel), rel=1e-6, abs=1e-9)
+    assert metric.loss(own(evidence, channel)) <= 1e-12
+    assert np.linalg.eigvalsh(metric.gram).min() > 0
+
+
+def test_a_source_that_never_changes():
+    """Columns that are constant or equal on all probes leave the unit's own weights there."""
+    probes = random_probes((COLUMNS,))
+    for part in (probes.fit, probes.select):
+        part[:, 1], part[:, 3] = 0.0, part[:, 2]
+    evidence = evidence_of(probes=probes)
+    assert unit_metric(evidence, 1).target == pytest.approx(own(evidence, 1), rel=1e-5, abs=1e-6)
+
+
+def test_caution_counts_off_the_data_only():
+    """On the sources caution adds Σ error² · width² / 12, and no blame for the bias."""
+    evidence = evidence_of()
+    plain, careful = (unit_metric(evidence, 1, caution=c) for c in (0.0, 0.5))
+    width = (evidence.upper - evidence.lower).astype(np.float64)
+    error = np.random.default_rng(0).standard_normal(COLUMNS + 1)
+    added = careful.loss(careful.target + error) - plain.loss(plain.target + error)
+    assert added == pytest.approx(0.5 * (error[:-1] ** 2 * width**2).sum() / 12, rel=1e-4)
+
+
+def test_caution_spares_directions_that_are_seen():
+    """Two equal columns may swap weight for free without caution, and not with it."""
+    probes = random_probes((COLUMNS,))
+    for part in (probes.fit, probes.select):
+        part[:, 3] = part[:, 2]
+    evidence = evidence_of(probes=probes)
+    swapped = own(evidence, 0)
+    swapped[[2, 3]] += [1.0, -1.0]
+    assert unit_metric(evidence, 0).loss(swapped) < 1e-5
+    assert unit_metric(evidence, 0, caution=0.1).loss(swapped) > 1e-3
+
+
+def test_replaced_sources_regress_the_unit():
+    """On scaled sources the target is the scaled unit: the same values from other inputs."""
+    evidence = evidence_of()
+    scale = np.linspace(0.5, 2, COLUMNS)
+    stretched = np.append(1 / scale, 1.0)
+    moments = replace(
+        evidence.moments,
+        gram=evidence.moments.gram * np.outer(stretched, stretched),
+        cross=evidence.moments.cross * stretched[:, None],
+    )
+    patches = (evidence.patches / scale).astype(np.float32)
+    replaced = replace(evidence, patches=patches, moments=moments)
+    for channel in (0, 1, 5):
+        wanted = own(evidence, channel) * np.append(scale, 1.0)
+        assert unit_metric(replaced, channel).target == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+
+
+# gates
+
+
+def test_gates_are_squared_slopes(evidence):
+    """Gates are 1 for the identity, and near the squared derivative elsewhere."""
+    assert evidence.gates(0) == pytest.approx(np.ones(len(evidence.patches)))
+    for channel, derivative in ((5, _sigmoid_slope), (6, _tanh_slope)):
+        gates, pre = evidence.gates(channel), evidence.pre[:, channel]
+        assert (gates >= 0.9 * derivative(pre) ** 2).all()
+        assert np.corrcoef(gates, derivative(pre) ** 2)[0, 1] > 0.95
+
+
+def _sigmoid_slope(a: np.ndarray) -> np.ndarray:
+    return np.exp(-a) / (1 + np.exp(-a)) ** 2
+
+
+def _tanh_slope(a: np.ndarray) -> np.ndarray:
+    return 1 / np.cosh(a) ** 2
+
+
+def test_gates_of_a_relu(evidence):
+    """A ReLU's gates are 1 where it is active or near it, and 0 far below the threshold."""
+    gates, pre = evidence.gates(1), evidence.pre[:, 1]
+    margin = 0.25 * pre.std()
+    assert (gates[pre > 0] == pytest.approx(1.0)) and (gates[pre < -margin] == 0).all()
+    near = (pre < 0) & (pre > -0.7 * margin)
+    assert near.any() and gates[near] == pytest.approx(1.0)
+
+
+def test_gates_of_slopes_and_clips(evidence):
+    """A leaky ReLU keeps its slope squared below zero; a clip shuts on both sides."""
+    leaky, pre = evidence.gates(2), evidence.pre[:, 2]
+    assert leaky[pre < -pre.std() / 2] == pytest.approx(0.125**2)
+    clip, pre = evidence.gates(4), evidence.pre[:, 4]
+    margin = 0.25 * pre.std()
+    shut = (pre > 1 + margin) | (pre < -margin)
+    assert shut.any() and (clip[shut] == 0).all()
+    assert clip[(pre > 0) & (pre < 1)] == pytest.approx(1.0)
+
+
+def test_the_metric_is_gated(evidence):
+    """The Gram matrix is that of the patches, weighted by gates, plus a little of all patches."""
+    rows = evidence.fit
+    patches = np.hstack([evidence.patches[rows], np.ones((len(rows), 1))]).astype(np.float64)
+    gates = evidence.gates(1)[rows]
+    expected = patches.T @ (patches * gates[:, None]) / len(rows) + FLOOR * evidence.moments.gram
+    assert unit_metric(evidence, 1).gram == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_a_rarely_active_unit_is_fitted_where_it_is_active():
+    """Errors on inputs where the unit is shut cost far less than those where it is open."""
+    layer = dense_layer([np.eye(COLUMNS)[0]], [-0.9], [RELU])
+    probes = random_probes((COLUMNS,), fit=2000)
+    evidence = dense_evidence(layer, probes)
+    active = evidence.target[:, 0] > 0
+    assert active[evidence.role != 1].mean() < 0.1
+    metric = unit_metric(evidence, 0)
+    uniform = evidence.moments.gram
+    tilt = np.append(np.eye(COLUMNS)[0], -0.9)  # vanishes at the threshold
+    assert metric.loss(metric.target + tilt) < 0.2 * float(tilt @ uniform @ tilt)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 6))
+def test_a_restricted_metric_is_the_loss_on_a_support(seed, terms):
+    """Its loss, and what remains at its target, are the loss of constants zero off the support."""
+    generator = np.random.default_rng(seed)
+    rows = correlated(40, COLUMNS + 1, 0.5, seed)
+    metric = Metric(rows.T @ rows / 40, generator.standard_normal(COLUMNS + 1))
+    support = np.sort(generator.choice(COLUMNS, terms, replace=False))
+    inner, keep = metric.restricted(support), np.append(support, COLUMNS)
+
+    def full(theta: np.ndarray) -> float:
+        embedded = np.zeros(COLUMNS + 1)
+        embedded[keep] = theta
+        return metric.loss(embedded)
+
+    theta = generator.standard_normal(terms + 1)
+    assert full(theta) == pytest.approx(inner.loss(theta) + full(inner.target), rel=1e-6)
+    assert full(inner.target) <= full(theta) + 1e-12
+
+
+def test_margins_follow_the_scale_of_the_unit():
+    """Gates of a unit do not change when its weights and bias are scaled."""
+    probes = random_probes((COLUMNS,))
+    generator = np.random.default_rng(1)
+    weight = generator.standard_normal(COLUMNS)
+    small, large = (
+        dense_evidence(dense_layer([weight * s], [0.1 * s], [Head("relu")]), probes).gates(0)
+        for s in (1.0, 64.0)
+    )
+    assert small == pytest.approx(large, abs=1e-6)

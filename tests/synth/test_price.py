@@ -1,0 +1,162 @@
+"""A price is the divergence that a small error causes: second order in the error."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from small import (
+    CORE,
+    as_they_are,
+    chosen,
+    gather,
+    random_probes,
+    read,
+    seeded,
+    unit_evidence,
+)
+from torch import Tensor, nn
+
+from grammars.program import Node, const, linear, tap
+from synth.assembly import assemble, own_program
+from synth.engine import with_head
+from synth.fronts import judge
+from synth.network import Network
+from synth.outputs import kl_divergence, run_batches
+from synth.price import DRAWS, costs, gradients
+
+
+class Squeezed(nn.Module):
+    """One output a probe, without an axis of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = seeded(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)[:, 0]
+
+
+def dense(classes: int = 3) -> nn.Module:
+    return seeded(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, classes))
+
+
+def probable() -> nn.Module:
+    return nn.Sequential(*dense(), nn.Softmax(1))
+
+
+def convolved() -> nn.Module:
+    return seeded(
+        nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12, 4)
+    )
+
+
+def disturbed(network: Network, layer: int, channel: int, size: float) -> Node:
+    """A unit with its weights a little larger and its bias a little moved."""
+    la = network.layers[layer]
+    weights = la.weight[channel].astype(np.float64)
+    keys = [(la.source, *where) for where in la.columns()]
+    moved = weights * (1 + size * np.cos(np.arange(len(weights))))
+    terms = [(float(np.float32(w)), tap(*key)) for w, key in zip(moved, keys, strict=True)]
+    return with_head(la.heads[channel], linear(terms, float(np.float32(la.bias[channel] + size))))
+
+
+def priced(network: Network, layer: int, channel: int, program: Node, inputs: Tensor) -> float:
+    """The price of a program for one unit."""
+    la = network.layers[layer]
+    probes = random_probes(tuple(inputs.shape[1:]), fit=40, select=10)
+    evidence = gather(network, la, probes, seed=0)
+    (candidate,) = judge(unit_evidence(evidence, channel), [program], ["hand"])
+    fronts = [(candidate,) if c == channel else () for c in range(la.units)]
+    slopes = gradients(network, inputs, seed=0)[la.name]
+    return float(costs(network, evidence, fronts, slopes, inputs, CORE)[channel][0])
+
+
+def divergence(network: Network, layer: int, channel: int, program: Node, inputs: Tensor) -> float:
+    """The mean KL from the network to it with one unit replaced."""
+    choices = as_they_are(network)
+    la = network.layers[layer]
+    programs = [own_program(la, c) for c in range(la.units)]
+    programs[channel] = program
+    choices[layer] = chosen(la, programs)
+    original, outputs = (
+        run_batches(m, inputs) for m in (network.module, assemble(network, choices, CORE))
+    )
+    return float(kl_divergence(original, outputs).mean())
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(dense, (5,)), (probable, (5,)), (Squeezed, (5,)), (convolved, (2, 4, 4))],
+    ids=["dense", "probabilities", "one output", "convolved"],
+)
+def test_prices_are_divergences(make: Callable[[], nn.Module], shape):
+    """For a small error of any unit of any layer the price is the true KL, within 5 %."""
+    network, inputs = read(make(), shape), random_probes(shape, fit=200).fit
+    for layer, la in enumerate(network.layers):
+        for channel in range(0, la.units, 2):
+            program = disturbed(network, layer, channel, 0.02)
+            true = divergence(network, layer, channel, program, inputs)
+            assert priced(network, layer, channel, program, inputs) == pytest.approx(true, rel=0.05)
+
+
+def test_prices_are_second_order():
+    """Twice the error costs four times as much, and the unit itself costs nothing."""
+    network, inputs = read(dense(), (5,)), random_probes((5,)).fit
+    once, twice = (
+        priced(network, 2, 1, disturbed(network, 2, 1, size), inputs) for size in (0.01, 0.02)
+    )
+    assert twice == pytest.approx(4 * once, rel=1e-3)
+    assert priced(network, 0, 1, own_program(network.layers[0], 1), inputs) < 1e-12 * once + 1e-13
+
+
+def test_what_nothing_reads_costs_nothing():
+    """Any program for a unit without readers is free."""
+    module = dense()
+    with torch.no_grad():
+        module[2].weight[:, 3] = 0  # type: ignore[index]
+    network, inputs = read(module, (5,)), random_probes((5,)).fit
+    assert priced(network, 0, 3, const(7.0), inputs) == 0.0
+    assert priced(network, 0, 2, const(7.0), inputs) > 0.0
+
+
+def test_many_classes_are_sampled():
+    """With more classes than are summed, answers are drawn: nearly the KL, and repeatable."""
+    network, inputs = read(dense(40), (5,)), random_probes((5,), fit=500).fit
+    slopes = gradients(network, inputs, seed=0)
+    assert slopes["0"].shape == (DRAWS, 500, 4, 1, 1)
+    again, other = gradients(network, inputs, seed=0), gradients(network, inputs, seed=1)
+    assert torch.equal(slopes["0"], again["0"]) and not torch.equal(slopes["0"], other["0"])
+    program = disturbed(network, 0, 1, 0.02)
+    true = divergence(network, 0, 1, program, inputs)
+    assert priced(network, 0, 1, program, inputs) == pytest.approx(true, rel=0.25)
+
+
+def test_gradients_are_of_every_answer():
+    """Squares of the scaled gradients sum to the expectation that finite differences give."""
+    network, inputs = read(dense(), (5,)), random_probes((5,), fit=6).fit
+    slopes = gradients(network, inputs, seed=0)["2"].double()[:, :, 1, 0, 0]
+    maps = network.record(inputs, ["2"])["2"]
+
+    def outputs(change: float) -> Tensor:
+        class Moved(nn.Module):
+            def forward(self, _: Tensor) -> Tensor:
+                moved = maps.clone()
+                moved[:, 1] += change
+                return moved
+
+        return torch.log_softmax(network.replaced({"2": Moved()})(inputs).double(), 1)
+
+    numeric = (outputs(1e-2) - outputs(-1e-2)) / 2e-2
+    expected = (outputs(0).exp() * numeric**2).sum(1)
+    assert (slopes**2).sum(0).numpy() == pytest.approx(expected.numpy(), rel=1e-2, abs=1e-6)
+
+
+def test_siblings_are_priced_as_they_were():
+    """A reference is priced on the original sibling: a copy of itself costs nothing."""
+    module = dense()
+    with torch.no_grad():
+        module[0].weight[1], module[0].bias[1] = module[0].weight[0], module[0].bias[0]  # type: ignore[index]
+    network, inputs = read(module, (5,)), random_probes((5,)).fit
+    assert priced(network, 0, 1, tap("0", 0), inputs) < 1e-13
+    assert priced(network, 0, 2, tap("0", 0), inputs) > 1e-6

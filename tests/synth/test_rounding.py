@@ -1,0 +1,90 @@
+"""Rounded constants are on their grids, and rounding together beats rounding alone."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import correlated
+
+from synth.metric import Metric
+from synth.rounding import descend, round_compensated
+
+
+@st.composite
+def metrics(draw: st.DrawFn) -> Metric:
+    """Positive definite metrics of 1 to 10 constants, well or badly conditioned."""
+    seed, size = draw(st.integers(0, 2**31)), draw(st.integers(1, 10))
+    generator = np.random.default_rng(seed)
+    rows = correlated(draw(st.integers(1, 20)), size, draw(st.sampled_from([0.0, 0.95])), seed)
+    gram = rows.T @ rows / len(rows) + draw(st.sampled_from([1e-6, 1e-2, 1.0])) * np.eye(size)
+    return Metric(gram, generator.standard_normal(size) * draw(st.sampled_from([0.1, 1, 30])))
+
+
+steps = st.sampled_from([2.0**-j for j in range(-2, 8)])
+
+
+def plain(metric: Metric, step: float, bias_step: float) -> np.ndarray:
+    """Each constant rounded alone."""
+    grid = np.append(np.full(metric.size, step), bias_step)
+    return np.round(metric.target / grid) * grid
+
+
+@settings(max_examples=300, deadline=None)
+@given(metrics(), steps, st.sampled_from([1, 2, 4]))
+def test_on_the_grid_and_no_worse_than_alone(metric, step, finer):
+    """Weights are multiples of the step and the bias of its own; the loss is at most plain."""
+    found = round_compensated(metric, step, bias_step=step / finer)
+    assert np.array_equal(found[:-1] / step, np.round(found[:-1] / step))
+    assert found[-1] * finer / step == round(found[-1] * finer / step)
+    alone = metric.loss(plain(metric, step, step / finer))
+    assert metric.loss(found) <= alone * (1 + 1e-9) + 1e-15
+
+
+@settings(max_examples=200, deadline=None)
+@given(metrics(), steps, st.integers(0, 2**31))
+def test_descent_never_increases(metric, step, seed):
+    """From any point of the grid descent ends on the grid, at no larger a loss."""
+    grid = np.full(metric.size + 1, step)
+    start = np.random.default_rng(seed).integers(-9, 10, metric.size + 1) * grid
+    kept = start.copy()
+    found = descend(metric, start, grid)
+    assert np.array_equal(start, kept)
+    assert np.array_equal(found / grid, np.round(found / grid))
+    assert metric.loss(found) <= metric.loss(start) * (1 + 1e-9) + 1e-15
+
+
+@settings(max_examples=100, deadline=None)
+@given(metrics(), steps)
+def test_no_single_step_helps(metric, step):
+    """What comes out is a minimum among its neighbours on the lattice, but for rounding."""
+    found = round_compensated(metric, step)
+    loss = metric.loss(found)
+    for i in range(metric.size + 1):
+        for sign in (-1, 1):
+            other = found.copy()
+            other[i] += sign * step
+            assert metric.loss(other) >= loss * (1 - 1e-6) - 1e-9 * metric.gram[i, i] * step**2
+
+
+def test_a_finer_bias_is_used():
+    """A bias between two multiples of the step is met on its finer grid."""
+    metric = Metric(np.eye(3), np.array([1.0, -0.5, 0.375]))
+    assert round_compensated(metric, 0.5, bias_step=0.125).tolist() == [1.0, -0.5, 0.375]
+    assert round_compensated(metric, 0.5).tolist()[:2] == [1.0, -0.5]
+
+
+def test_constants_make_up_for_each_other():
+    """Of two nearly equal features one is rounded up and one down, which plain rounding cannot."""
+    rows = correlated(400, 2, 0.999, 0)
+    gram = rows.T @ rows / 400
+    metric = Metric(np.pad(gram, (0, 1)) + np.diag([0, 0, 1.0]), np.array([0.4, 0.4, 0.0]))
+    found = round_compensated(metric, 1.0)
+    assert sorted(found[:2]) == [0.0, 1.0]
+    assert metric.loss(found) < 0.3 * metric.loss(plain(metric, 1.0, 1.0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(metrics())
+def test_a_target_on_the_grid_stays(metric):
+    """Constants that are on the grid already are what comes out."""
+    target = np.round(metric.target * 8) / 8
+    assert np.array_equal(round_compensated(Metric(metric.gram, target), 0.125), target)
