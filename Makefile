@@ -1,15 +1,20 @@
 # Two ways in: `make demo` decompiles the example network, `make test` runs every check.
+# Linux without an accelerator: `make demo TORCH_INDEX=URL` takes torch from a CPU-only index.
 PYTHON ?= python3
+TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint bench clean
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it by make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	touch $@
 
-.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) torch
+.venv/.demo: .venv/.made pyproject.toml constraints.txt
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[examples]'
 	touch $@
 
@@ -21,7 +26,7 @@ demo: .venv/.demo
 	$(BIN)/synth run examples/digits_mlp100.toml --jobs 2
 
 test: .venv/.test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --quiet
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --quiet
 
 lint: .venv/.test
 	$(BIN)/ruff check .

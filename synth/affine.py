@@ -1,12 +1,13 @@
 """Units and programs as the oracles want them: affine maps under a head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from grammars.compiled import CompiledBank, CompiledGroup
 from grammars.hoist import ROWS
+from grammars.primitive import Primitive
 from grammars.program import Node, tap
 from oracles.claims import Affine, AffineBank, Box, HeadForm, head_form
 from oracles.closed_form import bound_units
@@ -73,7 +74,7 @@ def _forms(
     if skeleton.op == "const":
         value = float(skeleton["value"])  # type: ignore[arg-type]
         return [Affine(np.zeros(columns), value, head_form("identity"))] * len(group.units)
-    head = _head(skeleton)
+    head = _head(skeleton, bank.primitives)
     if head is None:
         return [None] * len(group.units)
     rows = group.rows[ROWS, 0, 0, 0]
@@ -97,10 +98,11 @@ def _substituted(layer: Layer, weights: np.ndarray, bias: float, head: HeadForm)
     return unit_bank(layer, copied.tolist())[0]
 
 
-def _head(skeleton: Node) -> HeadForm | None:
+def _head(skeleton: Node, primitives: Mapping[str, Primitive]) -> HeadForm | None:
+    """The form of a head; a user's primitive has none, whatever its name."""
     if skeleton == SLOT:
         return head_form("identity")
-    if skeleton.args != (SLOT,):
+    if skeleton.args != (SLOT,) or not primitives[skeleton.op].core:
         return None
     try:
         return head_form(skeleton.op, [(k, v) for k, v in skeleton.params if isinstance(v, float)])

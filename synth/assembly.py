@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from grammars.coding import Column, LayerSource, Opaque, Scope, encode
+from grammars.coding import Column, LayerSource, Opaque, Scope, encode, opaque_bits
 from grammars.compiled import CompiledBank, compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
@@ -128,6 +128,12 @@ def source_bits(choices: Sequence[LayerChoice], grammar: Grammar) -> int:
 def original_bits(layers: Sequence[Layer]) -> int:
     """All weights and biases of the layers at 32 bits each."""
     return sum(32 * (la.weight.size + la.bias.size) for la in layers)
+
+
+def opaque_unit(channel: int, scope: Scope) -> UnitChoice:
+    """A unit that keeps its weights."""
+    bits = opaque_bits(len(scope.columns))
+    return UnitChoice(channel, Status.OPAQUE, None, bits, 0.0, 0.0, "none")
 
 
 def own_program(layer: Layer, channel: int) -> Node:

@@ -25,6 +25,7 @@ from synth.assembly import (
     UnitChoice,
     assemble,
     bank_module,
+    opaque_unit,
     source_bits,
     source_index,
 )
@@ -150,7 +151,7 @@ class _Picker:
     ) -> UnitChoice | None:
         local, criteria = self.fronts.evidence, self.chooser.criteria
         constant = candidate.program.op == "const"
-        if constant and not local.span[channel] and candidate.worst == 0:
+        if constant and local.constant[channel] and candidate.worst == 0:
             return self._choice(channel, candidate, candidate.program, Status.INACTIVE, 0.0)
         if constant and cost <= NOTHING * criteria.max_kl:
             return self._choice(channel, candidate, candidate.program, Status.ABLATED, np.inf)
@@ -222,8 +223,7 @@ class _Picker:
         )
 
     def _opaque(self, channel: int) -> UnitChoice:
-        bits = opaque_bits(len(self.fronts.evidence.scope.columns))
-        return UnitChoice(channel, Status.OPAQUE, None, bits, 0.0, 0.0, "none")
+        return opaque_unit(channel, self.fronts.evidence.scope)
 
     def _epsilon(self, channel: int) -> float:
         """ε, less a hair: bounds here are floats, and the exact recheck must not fail by a bit."""

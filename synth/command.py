@@ -128,7 +128,7 @@ def run(config: Path, settings: dict[str, Any], quiet: bool | None, **flags: Any
     record(found, given)
     if not found.run.quiet:
         print_result(summary, found.out, WRITTEN)
-    sys.exit(_code(summary["verdict"] == "drop-in"))
+    sys.exit(_code(summary["verdict"] == "drop-in" and bool(summary["accepted"])))
 
 
 @main.command()

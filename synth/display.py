@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 
 WIDE = 110  # columns of a terminal from which a table shows everything
 PIPED_WIDTH = 160  # columns of a table that no terminal limits; COLUMNS stands above it
+MISSED = "missed on select: KL {kl:.3g}, agreement {agreement:.4f}"
 STYLES = {"drop-in": "bold green", "proved": "green", "refuted": "bold red", "opaque": "red"}
 NOTHING = "–"
 
@@ -78,12 +79,15 @@ def _source_rows(summary: Row) -> dict[str, str]:
     against = "" if summary["shuffled_control"]["at_equal_kl"] else " (not at equal KL)"
     claims = ", ".join(f"{summary[kind]} {kind}" for kind in ("proved", "refuted", "unknown"))
     return {
+        **({} if summary["accepted"] else {"acceptance": MISSED.format(**summary["select"])}),
         "units": f"{sum(units.values())}: {counts}",
         "short coverage": f"{_share(summary['short_coverage_units'])} of units",
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
         "shuffled control": f"{summary['bits_shuffled_control']:,} bits{against}",
-        "claims": f"{claims}; {summary['smt_checked']} proved by Z3 too",
+        "programs": f"{summary['accepted_programs']}: {claims}; "
+        f"{summary['smt_checked']} proved by Z3 too",
+        "inactive": f"{units['inactive']}, of which {summary['dead']} are proved dead",
         "bound/std": _spread(summary["bound_over_std"], "median"),
     }
 

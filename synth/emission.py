@@ -76,6 +76,11 @@ def save_weights(
     write_atomic(path, save({key: value.contiguous() for key, value in tensors.items()}))
 
 
+def constants_beside(network: Network) -> dict[str, Tensor]:
+    """What the graph holds beside its layers, by path: the weights of opaque nodes."""
+    return _constants(network.replaced({la.name: nn.Identity() for la in network.layers}))
+
+
 def _replaced(network: Network, choices: Sequence[LayerChoice]) -> fx.GraphModule:
     """The graph with a module of the right place and name for each chosen layer."""
     return network.replaced({c.layer.name: nn.Identity() for c in choices})

@@ -59,7 +59,8 @@ class LayerEvidence:
     """`patches` (n, F) float32 with `role` (n,) FIT, EXTRA or SELECT; `pre` and `target` (n, U).
 
     `lower` and `upper` (F,) are the envelope of all fit and select patches, zero padding included;
-    `variance` and `span` (U,) are each unit's variance and range on all fit patches.
+    `variance` and `span` (U,) are each unit's variance and range on all fit patches, and `constant`
+    (U,) says whether it has one value on all patches of fit and select.
     """
 
     layer: Layer
@@ -74,6 +75,7 @@ class LayerEvidence:
     upper: np.ndarray
     variance: np.ndarray
     span: np.ndarray
+    constant: np.ndarray
 
     @cached_property
     def readable(self) -> np.ndarray:
@@ -113,8 +115,11 @@ def gather(network: Network, layer: Layer, probes: Probes, *, seed: int) -> Laye
     for patches in _patches(network, layer, probes.fit):
         survey.add(patches, layer.pre(patches))
     low, high, count = survey.lower, survey.upper, 0
+    least, most = survey.range
     for patches in _patches(network, layer, probes.select):
         low, high = np.minimum(low, patches.min(0)), np.maximum(high, patches.max(0))
+        values = _activations(layer, layer.pre(patches))
+        least, most = np.minimum(least, values.min(0)), np.maximum(most, values.max(0))
         count += len(patches)
     sample = survey.sample(count, seed)
     patches = _collect(network, layer, probes, sample, {})
@@ -127,11 +132,12 @@ def gather(network: Network, layer: Layer, probes: Probes, *, seed: int) -> Laye
         patches=patches,
         role=sample.role,
         pre=pre,
-        target=apply_heads(layer.heads, torch.from_numpy(pre)).numpy(),
+        target=_activations(layer, pre),
         lower=low,
         upper=high,
         variance=survey.variance,
         span=survey.span,
+        constant=least == most,
     )
 
 
@@ -164,7 +170,7 @@ class Survey:
     def add(self, patches: np.ndarray, pre: np.ndarray) -> None:
         """A batch of patches (n, F) and of the original units' pre-activations (n, U)."""
         rows = np.hstack([patches.astype(np.float64), np.ones((len(patches), 1))])
-        values = apply_heads(self.layer.heads, torch.from_numpy(pre)).numpy()
+        values = _activations(self.layer, pre)
         self._gram += rows.T @ rows
         self._cross += rows.T @ pre
         self.lower = np.minimum(self.lower, patches.min(0))
@@ -186,6 +192,11 @@ class Survey:
         """(U,) variances; exactly zero for a constant unit, whatever the rounding of the sums."""
         spread = self._squares / self.count - (self._sum / self.count) ** 2
         return np.where(self.span > 0, np.maximum(spread, np.finfo(float).tiny), 0.0)
+
+    @property
+    def range(self) -> tuple[np.ndarray, np.ndarray]:
+        """(U,) least and largest activations."""
+        return self._low, self._high
 
     @property
     def span(self) -> np.ndarray:
@@ -216,6 +227,10 @@ class _Extremes:
         order = np.argsort(-pool, axis=0, kind="stable")[:EXTREMES]
         self.values = np.take_along_axis(pool, order, 0)
         self.rows = np.take_along_axis(rows, order, 0)
+
+
+def _activations(layer: Layer, pre: np.ndarray) -> np.ndarray:
+    return apply_heads(layer.heads, torch.from_numpy(pre)).numpy()
 
 
 def _uniform(count: int, generator: np.random.Generator) -> np.ndarray:

@@ -78,13 +78,12 @@ def judge(
 
 
 def front(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Those that no other beats in bits and FVU, or in bits and bound; cheapest first."""
-    ordered = sorted(candidates, key=lambda c: (c.bits, error_of(c), c.bound))
-    kept, error, bound = [], float("inf"), float("inf")
-    for candidate in ordered:
-        if not kept or error_of(candidate) < error or candidate.bound < bound:
+    """Those that no other beats in bits, FVU and bound at once; cheapest first."""
+    kept: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (c.bits, error_of(c), c.bound)):
+        error, bound = error_of(candidate), candidate.bound
+        if not any(error_of(k) <= error and k.bound <= bound for k in kept):
             kept.append(candidate)
-            error, bound = min(error, error_of(candidate)), min(bound, candidate.bound)
     return tuple(kept)
 
 

@@ -140,9 +140,16 @@ def heads(node: fx.Node, values: Mapping[fx.Node, Tensor], units: int) -> tuple[
     if make is None:
         return None
     found = make(arguments(node), values)
-    if found is None:
+    if found is None or not all(_in_range(head) for head in found):
         return None
     return found * units if len(found) == 1 else found
+
+
+def _in_range(head: Head) -> bool:
+    """Whether the grammar can say the head; one that it cannot stays a view behind the unit."""
+    ranges = {"leaky_relu": (0.0, 1.0), "prelu": (-4.0, 4.0), "clip": (-64.0, 64.0)}
+    low, high = ranges.get(head.op, (0.0, 0.0))
+    return all(low <= value <= high for _, value in head.params)
 
 
 def _fixed(op: str) -> Callable[..., tuple[Head, ...]]:

@@ -21,9 +21,15 @@ from synth.layers import Layer
 from synth.network import Network
 from synth.outputs import as_rows, log_probabilities
 
-PROBES = 512  # fit probes that prices are measured on: the first ones
+PROBES = 512  # fit probes that prices are measured on, evenly spread: probes may be sorted
 CLASSES = 16  # up to which the expectation over answers is exact
 DRAWS = 8  # answers drawn from each distribution of more classes
+
+
+def priced_probes(fit: Tensor) -> Tensor:
+    """The fit probes (N, *input_shape) that prices are measured on."""
+    places = np.linspace(0, len(fit) - 1, min(PROBES, len(fit))).astype(np.int64)
+    return fit[torch.from_numpy(places)]
 
 
 def gradients(network: Network, probes: Tensor, *, seed: int) -> dict[str, Tensor]:

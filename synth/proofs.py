@@ -5,7 +5,7 @@ read. ε was fixed before the search, as a share of the unit's range on fit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Ver
 from oracles.cross_check import smt_check
 from oracles.prove import prove_layer
 from synth.affine import affine_forms, unit_bank
-from synth.assembly import LayerChoice, Status, source_index
+from synth.assembly import LayerChoice, Status, opaque_unit, source_index
 from synth.evidence import LayerEvidence
 
 DOMAIN = "envelope"
@@ -65,6 +65,25 @@ def prove_choices(
         proof
         for choice in choices
         for proof in _layer(choice, evidence[choice.layer.name], grammar, max_error)
+    ]
+
+
+def without_refuted(
+    choices: Sequence[LayerChoice], proofs: Sequence[UnitProof]
+) -> list[LayerChoice]:
+    """The choices with every refuted program taken back: it does not pass, the unit is opaque."""
+    refuted = {(p.layer, p.channel) for p in proofs if isinstance(p.verdict, Refuted)}
+    return [
+        replace(
+            choice,
+            units=tuple(
+                opaque_unit(u.channel, choice.scope)
+                if (choice.layer.name, u.channel) in refuted and u.status is not Status.INACTIVE
+                else u
+                for u in choice.units
+            ),
+        )
+        for choice in choices
     ]
 
 

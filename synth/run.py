@@ -5,7 +5,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from grammars.grammar import Grammar, GrammarError
-from synth.assembly import LayerChoice, names_of
+from synth.assembly import LayerChoice, names_of, source_bits
 from synth.choice import Chooser, Criteria, Fronts, Point, search_multiplier
 from synth.config import Config, select_layers
 from synth.emission import emit, save_weights
@@ -21,14 +21,15 @@ from synth.engines import ENGINES
 from synth.errors import InputError, Problems
 from synth.evidence import LayerEvidence, Probes, gather
 from synth.files import write_atomic
+from synth.fingerprint import code_digest
 from synth.fronts import Candidate
 from synth.inputs import load_probes
 from synth.keys import content_key
 from synth.layers import Layer
 from synth.loading import check_fit, load_module
 from synth.network import Network, read_network
-from synth.price import PROBES, costs, gradients
-from synth.proofs import UnitProof, prove_choices, save_certificates
+from synth.price import costs, gradients, priced_probes
+from synth.proofs import UnitProof, prove_choices, save_certificates, without_refuted
 from synth.records import Records
 from synth.search import GrammarSpec, SearchSettings, evidence_key, search_layer
 from synth.splits import Parts, Split, check_enough, parts, split
@@ -70,7 +71,8 @@ class Job:
         probes = [_content(t) for part in three for t in (part.inputs, part.labels)]
         state = {name: _content(t) for name, t in self.network.module.state_dict().items()}
         layers = [[la.name, la.weight, la.bias, repr(la.heads)] for la in self.network.layers]
-        return content_key(self.config.digest_fields(), self.grammar.digest, probes, state, layers)
+        settings = [self.config.digest_fields(), self.grammar.digest, code_digest()]
+        return content_key(settings, probes, state, layers, self.network.module.code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +103,9 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def record(self, jobs: int) -> str:
-        """`timing.json`: seconds, peak memory of this process and versions."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        """`timing.json`: seconds, peak memory of the largest process and versions."""
+        whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        peak = max(resource.getrusage(w).ru_maxrss for w in whose) / 1024
         versions = {n: version(n) for n in ("neuron-synth", "torch", "numpy", "z3-solver")}
         rounded = {k: round(v, 3) for k, v in self.seconds.items()}
         return _json({"seconds": rounded, "peak_mib": peak, "jobs": jobs, "versions": versions})
@@ -147,12 +150,7 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
         store.claim_identity(job.digest, {"config": str(config.path)} | config.digest_fields())
         searched = search(job, job.network, store, watch, progress=progress)
         with watch.stage("proofs"):
-            proofs = prove_choices(
-                searched.point.choices,
-                searched.evidence,
-                job.grammar,
-                max_error=job.criteria.max_error,
-            )
+            searched, proofs = _proved(job, searched)
         summary = summarise(job, searched, proofs, store, watch, progress=progress)
         with watch.stage("emission"):
             write_results(job, searched, proofs, summary)
@@ -183,13 +181,13 @@ def search(
             for la in network.layers
         }
     with watch.stage("prices"):
-        first = probes.fit[:PROBES]
-        slopes = gradients(network, first, seed=seed)
+        priced = priced_probes(probes.fit)
+        slopes = gradients(network, priced, seed=seed)
         fronts = tuple(
             Fronts(
                 evidence[n],
                 units,
-                tuple(costs(network, evidence[n], units, slopes[n], first, job.grammar)),
+                tuple(costs(network, evidence[n], units, slopes[n], priced, job.grammar)),
             )
             for n, units in found.items()
         )
@@ -206,12 +204,28 @@ def write_results(
 
     out, names = job.config.out, names_of(job.network.layers, job.grammar)
     choices = searched.point.choices
+    (out / "summary.json").unlink(missing_ok=True)  # it comes back last: a run with it is whole
     text = emit(job.network, choices, job.grammar, names, notes=notes_of(job, summary))
     write_atomic(out / "decompiled.py", text)
     save_weights(job.network, choices, job.grammar, out / "replacement.safetensors")
     save_certificates(out, choices, searched.evidence, proofs, names, job.grammar)
     write_atomic(out / "programs.json", _json(program_rows(job, searched, proofs)))
     write_atomic(out / "summary.json", _json(summary))
+
+
+def _proved(job: Job, searched: Searched) -> tuple[Searched, list[UnitProof]]:
+    """Proofs of the choice, after every refuted program has been taken back."""
+    choices = searched.point.choices
+    while True:
+        proofs = prove_choices(
+            choices, searched.evidence, job.grammar, max_error=job.criteria.max_error
+        )
+        kept = tuple(without_refuted(choices, proofs))
+        if all(a.units == b.units for a, b in zip(kept, choices, strict=True)):
+            break
+        choices = kept
+    point = replace(searched.point, choices=choices, bits=source_bits(choices, job.grammar))
+    return replace(searched, points=(*searched.points[:-1], point)), proofs
 
 
 def load_choices(job: Job, folder: Path) -> tuple[LayerChoice, ...]:
@@ -292,7 +306,8 @@ def _choose(
     records = job.records
     searched = [[records.front(unit) for unit in f.units] for f in fronts]
     keys = [evidence_key(f.evidence, job.settings) for f in fronts]
-    base = content_key(keys, searched, criteria.max_fvu, criteria.max_error, criteria.max_kl)
+    bars = [criteria.max_fvu, criteria.max_error, criteria.max_kl]
+    base = content_key(keys, searched, bars, network.module.code)
     done: list[float] = []
 
     def at(multiplier: float) -> Point:

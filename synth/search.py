@@ -19,6 +19,7 @@ from grammars.grammar import Grammar, load_grammar
 from synth.engine import UnitEvidence
 from synth.engines import ENGINES
 from synth.evidence import LayerEvidence
+from synth.fingerprint import code_digest
 from synth.fronts import Candidate, search_unit
 from synth.keys import content_key
 from synth.records import Records
@@ -83,8 +84,9 @@ def evidence_key(evidence: LayerEvidence, settings: SearchSettings) -> str:
     arrays = [layer.weight, layer.bias, evidence.patches, evidence.role, evidence.pre]
     moments = [evidence.moments.gram, evidence.moments.cross, evidence.lower, evidence.upper]
     moments += [evidence.variance, evidence.span]
-    choices = [list(settings.engines), settings.budget, settings.seed, grammar.digest]
-    return content_key(layer.name, heads, arrays, moments, choices, list(evidence.scope.columns))
+    given = [list(settings.engines), settings.budget, settings.seed, grammar.digest]
+    columns = list(evidence.scope.columns)
+    return content_key(code_digest(), layer.name, heads, arrays, moments, given, columns)
 
 
 def _searched(

@@ -13,6 +13,7 @@ from synth.assembly import LayerChoice, Status, assemble, original_bits, source_
 from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.choice import Criteria
 from synth.controls import random_program, shuffled
+from synth.emission import constants_beside
 from synth.outputs import accuracy, agreement, kl_divergence, reading_of, run_batches
 from synth.proofs import UnitProof, verdict_row
 from synth.run import Job, Progress, Searched, Stopwatch, search
@@ -20,6 +21,7 @@ from synth.store import CONTROL_FRONT, Store
 from synth.validation import Validation, validate
 
 Summary = dict[str, Any]
+WRITTEN = (Status.PROGRAM, Status.ROUNDED)
 
 
 def summarise(
@@ -33,20 +35,22 @@ def summarise(
 ) -> Summary:
     """Everything that `summary.json` says; held-out is opened here, once."""
     choices = searched.point.choices
+    beside = sum(t.numel() for t in constants_beside(job.network).values())
     with watch.stage("validation"):
         found = validated(job, choices, searched)
     with watch.stage("controls"):
         controls = _controls(job, searched, store, watch, progress)
-    return {
+    figures = {
         **_verdict(job, searched, found),
-        **coverage(choices),
-        **_bits(job, choices),
+        **coverage(choices, beside=beside),
+        **_bits(job, choices, beside),
+        "opaque_nodes": [asdict(o) for o in job.network.opaque],
         **controls,
-        **_proved(proofs),
+        **_proved(choices, proofs),
         **_validation(found),
         "operating_points": _operating_points(searched),
-        "opaque_nodes": [asdict(o) for o in job.network.opaque],
     }
+    return _finite(figures)
 
 
 def validated(job: Job, choices: Sequence[LayerChoice], searched: Searched) -> Validation:
@@ -65,14 +69,18 @@ def validated(job: Job, choices: Sequence[LayerChoice], searched: Searched) -> V
     )
 
 
-def coverage(choices: Sequence[LayerChoice]) -> Summary:
-    """Shares of units and of weights by status, and how long the programs are."""
+def coverage(choices: Sequence[LayerChoice], *, beside: int = 0) -> Summary:
+    """Shares of units and of weights by status, and how long the programs are.
+
+    `beside` counts the numbers of opaque nodes: they are opaque weights of no unit.
+    """
     rows = [(u, c.layer.weight.shape[1] + 1) for c in choices for u in c.units]
     units = Counter(str(u.status) for u, _ in rows)
-    weights = Counter[str]()
+    weights = Counter({str(Status.OPAQUE): beside})
     for unit, size in rows:
         weights[str(unit.status)] += size
-    terms = [count_terms(u.program) for u, _ in rows if u.program is not None and _written(u)]
+    written = (u.program for u, _ in rows if u.status in WRITTEN)
+    terms = [count_terms(program) for program in written if program is not None]
     return {
         "units": {s: units[s] for s in map(str, Status)},
         "coverage_units": {s: units[s] / len(rows) for s in map(str, Status)},
@@ -104,14 +112,16 @@ def notes_of(job: Job, summary: Summary) -> dict[str, object]:
     """What the docstring of `decompiled.py` says of how it was made."""
     factory = job.config.network.factory.rpartition("/")[2]
     low, high = summary["accuracy_change_interval"]
+    proved, programs = summary["proved"], summary["accepted_programs"]
+    accuracies = f"{summary['accuracy_original']:.4f} → {summary['accuracy_replaced']:.4f}"
+    change = f"{summary['accuracy_change']:+.4f} [{low:+.4f}, {high:+.4f}]"
     return {
         "network": factory,
         "verdict": summary["verdict"],
-        "accuracy": f"{summary['accuracy_original']:.4f} → {summary['accuracy_replaced']:.4f}",
-        "accuracy change": f"{summary['accuracy_change']:+.4f} [{low:+.4f}, {high:+.4f}]",
+        **({"accuracy": accuracies, "accuracy change": change} if summary["labelled"] else {}),
         "agreement": f"{summary['agreement']:.4f} of {summary['n']} held-out probes",
         "bits": f"{summary['bits']} of {summary['bits_original']}",
-        "proved": f"{summary['proved']} units within ε over the envelope of the probes",
+        "proved": f"{proved} of {programs} programs within ε over the envelope of the probes",
     }
 
 
@@ -124,14 +134,16 @@ def _verdict(job: Job, searched: Searched, found: Validation) -> Summary:
     }
 
 
-def _bits(job: Job, choices: Sequence[LayerChoice]) -> Summary:
-    layers = job.network.layers
-    bits, original = source_bits(choices, job.grammar), original_bits(layers)
+def _bits(job: Job, choices: Sequence[LayerChoice], beside: int) -> Summary:
+    """Prices of the source and of the original; what opaque nodes hold counts in all, raw."""
+    layers, kept = job.network.layers, 32 * beside
+    bits, original = source_bits(choices, job.grammar) + kept, original_bits(layers) + kept
     return {
         "bits": bits,
         "bits_original": original,
         "bits_share": bits / original,
-        "bits_original_entropy": entropy_bits(layers),
+        "bits_original_entropy": entropy_bits(layers) + kept,
+        "bits_opaque_nodes": kept,
     }
 
 
@@ -185,14 +197,20 @@ def _compared(job: Job, choices: Sequence[LayerChoice]) -> Summary:
     }
 
 
-def _proved(proofs: Sequence[UnitProof]) -> Summary:
-    kinds = Counter(type(p.verdict) for p in proofs)
-    ratios = [r for r in (p.bound_over_std for p in proofs) if r is not None]
+def _proved(choices: Sequence[LayerChoice], proofs: Sequence[UnitProof]) -> Summary:
+    """Verdicts on the accepted programs, and how many inactive units are proved dead."""
+    statuses = {(c.layer.name, u.channel): u.status for c in choices for u in c.units}
+    accepted = [p for p in proofs if statuses[p.layer, p.channel] in WRITTEN]
+    inactive = [p for p in proofs if statuses[p.layer, p.channel] is Status.INACTIVE]
+    kinds = Counter(type(p.verdict) for p in accepted)
+    ratios = [r for r in (p.bound_over_std for p in accepted) if r is not None]
     return {
+        "accepted_programs": len(accepted),
         "proved": kinds[Proved],
         "refuted": kinds[Refuted],
         "unknown": kinds[Unknown],
-        "smt_checked": sum(isinstance(p.smt, Proved) for p in proofs),
+        "smt_checked": sum(isinstance(p.smt, Proved) for p in accepted),
+        "dead": sum(isinstance(p.verdict, Proved) for p in inactive),
         "bound_over_std": {
             "median": float(np.median(ratios)) if ratios else None,
             "max": max(ratios, default=None),
@@ -204,8 +222,7 @@ def _validation(found: Validation) -> Summary:
     row = asdict(found)
     for name in ("verdict", "units"):
         del row[name]
-    row["accuracy_change_interval"] = list(found.accuracy_change_interval)
-    return _finite(row)
+    return row
 
 
 def _operating_points(searched: Searched) -> list[Summary]:
@@ -214,10 +231,10 @@ def _operating_points(searched: Searched) -> list[Summary]:
     return [{k: getattr(p, k) for k in keys} for p in ordered]
 
 
-def _written(unit: Any) -> bool:
-    return unit.status in (Status.PROGRAM, Status.ROUNDED)
-
-
-def _finite(row: Summary) -> Summary:
-    """JSON has no infinity: an infinite figure is null."""
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: an infinite figure is null, at any depth."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

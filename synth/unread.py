@@ -1,5 +1,6 @@
 """Dead code: units that no chosen program reads are constants, and nothing changes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ from grammars.coding import program_bits
 from grammars.grammar import Grammar
 from grammars.program import const, taps_of
 from grammars.siblings import references
-from synth.assembly import LayerChoice, Status
+from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.network import Network
 from synth.nodes import is_identity, is_reshape, schema_name
 
@@ -74,7 +75,7 @@ def _pruned(choice: LayerChoice, read: set[int], grammar: Grammar) -> LayerChoic
     units = tuple(
         u
         if u.channel in read or u.status is Status.INACTIVE
-        else replace(u, status=Status.ABLATED, program=const(0.0), bits=bits, engine="unread")
+        else UnitChoice(u.channel, Status.ABLATED, const(0.0), bits, math.inf, math.inf, "unread")
         for u in choice.units
     )
     return replace(choice, units=units)
