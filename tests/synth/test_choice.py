@@ -14,6 +14,7 @@ from small import (
     random_probes,
     read,
     seeded,
+    unit_evidence,
 )
 from torch import nn
 
@@ -33,6 +34,7 @@ from synth.assembly import (
 )
 from synth.choice import Chooser, Criteria, Fronts, Point, search_multiplier
 from synth.evidence import Probes
+from synth.fronts import judge
 from synth.network import Network
 from synth.outputs import agreement, kl_divergence, run_batches
 
@@ -231,6 +233,24 @@ def test_members_of_a_family_refer_to_it(families):
     assert all(u.status is Status.PROGRAM for u in units if u.channel in referring)
 
 
+def test_references_do_not_chain(families):
+    """A unit that another refers to stays by itself, whatever the order of their channels."""
+    network, probes, chooser = families
+    first = chooser.fronts[0]
+    layer = first.evidence.layer
+    own = [own_program(layer, c) for c in range(layer.units)]
+    plan = [[own[0], tap("0", 2)], [own[1]], [own[2], tap("0", 5)], *([p] for p in own[3:])]
+    units = tuple(
+        tuple(judge(unit_evidence(first.evidence, c), programs, ["linear"] * len(programs)))
+        for c, programs in enumerate(plan)
+    )
+    fronts = Fronts(first.evidence, units, tuple(np.zeros(len(u)) for u in units))
+    choice = chooser_of(network, probes, (fronts, *chooser.fronts[1:])).at(1e4).choices[0]
+    assert choice.units[0].program == tap("0", 2)
+    assert choice.units[2].program is not None and not references(choice.units[2].program, "0")
+    assert choice.expanded(CORE)[0] == choice.units[2].program
+
+
 def test_a_reference_is_chosen_where_it_is_shorter(families):
     """Without references the same units cost more bits."""
     network, probes, chooser = families
@@ -274,6 +294,19 @@ def test_the_multiplier_finds_the_fewest_bits():
     assert points[-1].bits == 30 and points[-1].accepted(CRITERIA)
     assert sorted(p.multiplier for p in points) == sorted(asked)
     assert len(asked) <= 13
+
+
+def test_the_multiplier_is_bisected():
+    """The limit between refused and accepted is found to a factor of 1.01 wherever it lies."""
+    for limit in (3e1, 4e4, 7e8):
+
+        def at(multiplier: float, limit: float = limit) -> Point:
+            return Point(
+                multiplier, (), int(1e6 * np.log(multiplier)), limit / multiplier / 100, 1.0
+            )
+
+        chosen = search_multiplier(at, CRITERIA)[-1]
+        assert limit <= chosen.multiplier <= 1.01 * limit
 
 
 def test_the_multiplier_where_nothing_is_accepted():

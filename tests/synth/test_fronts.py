@@ -26,7 +26,7 @@ from grammars.coding import program_bits
 from grammars.program import call, const, linear, tap
 from synth.engines.linear import LinearEngine
 from synth.evidence import FIT, SELECT, LayerEvidence, gather
-from synth.fronts import Candidate, error_of, front, judge, search_unit
+from synth.fronts import Candidate, front, judge, search_unit
 from synth.modules import apply_heads
 
 figures = st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0, float("inf")])
@@ -38,10 +38,14 @@ def candidates(draw: st.DrawFn) -> Candidate:
     return Candidate(const(0.0), bits, draw(figures), draw(figures), 0.0, draw(figures), "linear")
 
 
+def error(candidate: Candidate) -> float:
+    return max(candidate.fvu_fit, candidate.fvu_select)
+
+
 def beats(a: Candidate, b: Candidate) -> bool:
     """a is nowhere worse than b, and somewhere better."""
-    left = a.bits, error_of(a), a.bound
-    right = b.bits, error_of(b), b.bound
+    left = a.bits, error(a), a.bound
+    right = b.bits, error(b), b.bound
     return left != right and all(x <= y for x, y in zip(left, right, strict=True))
 
 
@@ -53,7 +57,7 @@ def test_a_front_is_what_nothing_beats(found):
     assert [c.bits for c in kept] == sorted(c.bits for c in kept)
     for other in found:
         cheaper = [c for c in kept if c.bits <= other.bits]
-        assert min(error_of(c) for c in cheaper) <= error_of(other)
+        assert min(error(c) for c in cheaper) <= error(other)
         assert min(c.bound for c in cheaper) <= other.bound
     assert len(set(kept)) == len(kept)
 
@@ -112,6 +116,24 @@ def test_bounds_hold_on_probes_and_corners(dense):
         for c in search_unit(unit_evidence(dense, channel), [LinearEngine()], budget=300, seed=0):
             errors = by_taps(c.program, at_corners) - at_corners.target[:, channel]
             assert max(c.worst, float(np.abs(errors).max())) <= c.bound * (1 + 1e-9) + 1e-12
+
+
+def test_references_are_bounded_as_what_they_refer_to(dense):
+    """A copy or negation of a sibling has the bound of the sibling's own weights in its place."""
+    weights, bias = dense.layer.weight[1].astype(float), float(dense.layer.bias[1])
+    terms = [(w, tap(BANK, i)) for i, w in enumerate(weights.tolist())]
+    pairs = [
+        (tap("fc1", 1), call("relu", linear(terms, bias))),
+        (
+            call("relu", linear([(-1.0, tap("fc1:pre", 1))])),
+            call("relu", linear([(-w, t) for w, t in terms], -bias)),
+        ),
+    ]
+    for channel in (0, 7, 8):
+        for pair in pairs:
+            short, long = judge(unit_evidence(dense, channel), pair, ["a", "b"])
+            assert short.bound == pytest.approx(long.bound, rel=1e-9) and short.bound > 0
+            assert short.bits < long.bits
 
 
 def test_programs_without_a_bound_stay_candidates(dense):

@@ -175,6 +175,27 @@ def test_bent_programs_are_unknown():
     assert verdict_row(proof)["smt_checked"] is False
 
 
+def test_every_unit_is_proved_against_its_own_program():
+    """Among heads of all kinds, bent programs and ablated units, each keeps its own verdict."""
+    heads = [HEADS[i] for i in (1, 0, 6, 1, 5, 0, 1)]
+    weights = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
+    evidence = dense_evidence(dense_layer(list(weights), np.linspace(-0.5, 0.5, 7), heads))
+    programs = [own_program(evidence.layer, c) for c in range(7)]
+    programs[0] = call("max", tap(BANK, 0), linear([(0.5, tap(BANK, 1))], 0.25))
+    programs[3] = const(0.0)
+    choice = chosen(evidence.layer, programs)
+    units = [replace(u, status=Status.ABLATED) if u.channel == 3 else u for u in choice.units]
+    choice = replace(choice, units=tuple(units))
+    proofs = prove_choices([choice], {"fc1": evidence}, CORE, max_error=0.25)
+    assert [p.channel for p in proofs] == list(range(7))
+    for proof in proofs:
+        if proof.channel in (0, 3):
+            assert isinstance(proof.verdict, Unknown)
+        else:
+            assert isinstance(proof.verdict, Proved) and proof.verdict.bound == 0
+            assert isinstance(proof.smt, Proved)
+
+
 def test_nothing_is_claimed_of_ablated_and_opaque_units():
     """Ablated and opaque units are Unknown with their own reasons."""
     evidence = evidence_for()

@@ -90,6 +90,7 @@ def test_points_come_back(units, multiplier, bits, kl, share):
         share,
     )
     (back,) = found.choices
+    assert all(isinstance(u.status, Status) for u in back.units)
     assert back.units == units and back.layer is LAYER and back.scope == scope_of(LAYER)
     assert RECORDS.point(found) == RECORDS.point(point)
 

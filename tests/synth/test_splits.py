@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from synth.config import AcceptConfig, Config, NetworkConfig, ProbesConfig, RunConfig, SearchConfig
@@ -35,6 +35,7 @@ def test_parts_cover_all_and_share_nothing(
     labels: list[int], held_out: float, select: float, seed: int
 ) -> None:
     """Every probe is in exactly one part, in the sizes that part_sizes tells, drawn alike twice."""
+    assume(min(part_sizes(len(labels), held_out, select)) >= 1)  # else an InputError: tested below
     given = config(held_out, select)
     first, second = (split(probes(labels), given, seed) for _ in range(2))
     found = (first.fit, first.select, first.held_out)
