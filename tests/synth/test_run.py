@@ -74,8 +74,8 @@ def project(folder: Path, *, seed: int = 0, config: str = CONFIG) -> Path:
 
 def job_of(folder: Path, out: Path, **flags: object) -> Job:
     """The job of a project that writes to `out`; flags by their last name, such as seed=1."""
-    tables = {"layers": "search", "engines": "search", "budget": "search"}
-    tables |= {"test_inputs": "probes", "test_labels": "probes"}
+    tables = dict.fromkeys(("layers", "engines", "budget", "max_fvu"), "search")
+    tables |= dict.fromkeys(("test_inputs", "test_labels"), "probes")
     overrides = {f"{tables.get(name, 'run')}.{name}": value for name, value in flags.items()}
     return load_job(load_config(folder / "config.toml", {"run.out": str(out)} | overrides))
 
@@ -125,6 +125,14 @@ def test_figures_agree_with_the_programs(finished):
     assert summary["proved"] == sum(row["verdict"] == "proved" for row in rows)
     assert summary["smt_checked"] == sum(row["smt_checked"] for row in rows)
     assert summary["accepted"] and summary["bits"] < summary["bits_original"]
+
+
+def test_operating_points_are_points_apart(finished):
+    """Every multiplier that was tried has a point of its own, from rough to exact."""
+    points = summary_of(finished)["operating_points"]
+    multipliers = [p["multiplier"] for p in points]
+    assert multipliers == sorted(set(multipliers)) and len(points) > 5
+    assert points[0]["bits"] < points[-1]["bits"] and points[0]["kl"] > points[-1]["kl"]
 
 
 def test_the_checker_accepts_the_certificates(finished):
@@ -266,13 +274,15 @@ def probes():
 
 
 def test_identity_is_of_all_that_counts(tmp_path):
-    """Weights outside any layer, and labels, make another run as much as those of a layer."""
+    """Weights outside any layer, labels and criteria make another run; place and jobs do not."""
     folder = project(tmp_path / "project")
     digests = []
     for scale, classes in ((1.0, 3), (2.0, 3), (1.0, 1)):
         (folder / "network.py").write_text(BEHIND.format(scale=scale, classes=classes))
         digests.append(job_of(folder, tmp_path / "out").digest)
-    assert len(set(digests)) == 3
+    digests.append(job_of(folder, tmp_path / "out", max_fvu=0.1).digest)
+    assert len(set(digests)) == 4
+    assert job_of(folder, tmp_path / "elsewhere", max_fvu=0.1, jobs=2).digest == digests[-1]
 
 
 def test_held_out_decides_nothing(home, tmp_path):
@@ -307,7 +317,10 @@ def test_bad_input_is_told_before_any_search(tmp_path):
 
 def test_one_thread_is_given_back(home, finished):
     """A run computes with one thread and leaves the number that it found."""
-    torch.set_num_threads(2)
-    run(job_of(home, finished))
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(1)
+    before, inside = torch.get_num_threads(), set()
+    torch.set_num_threads(3)
+    try:
+        run(job_of(home, finished), progress=lambda *_: inside.add(torch.get_num_threads()))
+        assert inside == {1} and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
