@@ -106,8 +106,15 @@ def write_certificates(
         "certificates": certificates,
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / UNITS_FILE).write_bytes(tensors)
-    (folder / CERTIFICATES_FILE).write_text(text + "\n", encoding="utf-8")
+    _replace(folder / UNITS_FILE, tensors)
+    _replace(folder / CERTIFICATES_FILE, f"{text}\n".encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 def _tensors(layers: Iterable[CertifiedLayer]) -> Iterable[tuple[str, np.ndarray]]:

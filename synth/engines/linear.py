@@ -23,6 +23,7 @@ COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
 CAUTIONS = (0.0, 0.1, 1.0)  # how much the metric fears inputs that probes do not show
+FLOAT32_BITS = 24
 NEAR = 0.2  # a sibling is proposed where the pre-activations differ by less than this FVU
 
 
@@ -76,7 +77,7 @@ def _constants(evidence: UnitEvidence) -> Iterator[Node]:
     for size, widths in ((abs(mean), (2, 4, 6, 8)), (span, (3, 6, 24))):
         for bits in widths if size else ():
             step = 2.0 ** (math.floor(math.log2(size)) - bits)
-            yield const(round(mean / step) * step)
+            yield const(float(np.float32(round(mean / step) * step)))
 
 
 def _siblings(evidence: UnitEvidence) -> Iterator[Node]:
@@ -104,9 +105,19 @@ def _grids(
     for j in grids:
         step = 2.0 ** (math.floor(math.log2(largest)) - j)
         constants = np.zeros(metric.size + 1)
-        constants[keep] = round_compensated(inner, step, bias_step=step * 2.0**-BIAS_SHIFT)
+        constants[keep] = round_compensated(inner, step, bias_step=_bias_step(inner, step))
         pre = sum_of_taps(evidence.layer, constants)
         yield with_head(evidence.head, pre, **_parameters(evidence, snapped=j <= SNAPPED))
+
+
+def _bias_step(metric: Metric, step: float) -> float:
+    """Finer than the weights' step, but of no more bits than a float32 holds.
+
+    The replacement runs in float32: a constant that it cannot hold would not be the one proved.
+    """
+    bias = abs(float(metric.target[-1]))
+    least = 2.0 ** (math.floor(math.log2(bias)) - FLOAT32_BITS + 2) if bias else 0.0
+    return max(step * 2.0**-BIAS_SHIFT, least)
 
 
 def _parameters(evidence: UnitEvidence, *, snapped: bool) -> dict[str, float]:

@@ -191,3 +191,14 @@ def test_nothing_to_refit(program):
     values, bias = drawn(4, 7)
     layer = dense_layer([row(values)] * 2, [bias] * 2, [RELU] * 2)
     assert LinearEngine().refit(program, unit_evidence(dense_evidence(layer), 1)) is None
+
+
+@pytest.mark.parametrize("bias", [0.1, 1000.1, -123456.7])
+def test_constants_are_float32(bias):
+    """What is proved is what runs: no constant of a program needs more bits than a float32."""
+    evidence = dense_evidence(dense_layer([row({0: 0.01, 3: -0.02})], [bias], [IDENTITY]))
+    for program in programs_of(evidence, 0):
+        hoisted = hoist(program, CORE)
+        for affine in hoisted.rows:
+            numbers = np.array([*affine.weights.values(), affine.bias])
+            assert np.array_equal(numbers, numbers.astype(np.float32))
