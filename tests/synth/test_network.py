@@ -352,3 +352,16 @@ def test_unknown_names_are_answered_with_the_nearest(what):
     }
     with pytest.raises(ValueError, match="Did you mean 'conv"):
         calls[what]()
+
+
+@pytest.mark.parametrize(
+    "activation", [nn.LeakyReLU(1.5), nn.PReLU(init=5.0), nn.Hardtanh(-99, 99)]
+)
+def test_heads_outside_the_grammar_stay_views(activation):
+    """A head whose parameters no program can say is left behind the unit, and nothing is lost."""
+    module = nn.Sequential(nn.Linear(4, 3), activation).eval()
+    network, x = read_network(module, torch.zeros(1, 4)), 9 * torch.randn(7, 4)
+    (layer,) = network.layers
+    assert {head.op for head in layer.heads} == {"identity"}
+    replaced = network.replaced({layer.name: layer_module(layer)})
+    assert torch.allclose(replaced(x), module(x), atol=1e-5)

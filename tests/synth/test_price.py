@@ -23,7 +23,7 @@ from synth.engine import with_head
 from synth.fronts import judge
 from synth.network import Network
 from synth.outputs import kl_divergence, run_batches
-from synth.price import DRAWS, costs, gradients
+from synth.price import DRAWS, PROBES, costs, gradients, priced_probes
 
 
 class Squeezed(nn.Module):
@@ -160,3 +160,12 @@ def test_siblings_are_priced_as_they_were():
     network, inputs = read(module, (5,)), random_probes((5,)).fit
     assert priced(network, 0, 1, tap("0", 0), inputs) < 1e-13
     assert priced(network, 0, 2, tap("0", 0), inputs) > 1e-6
+
+
+def test_prices_see_the_whole_of_sorted_probes():
+    """Probes that come class by class are priced from first to last, not by their first part."""
+    fit = torch.arange(2000.0)[:, None]
+    priced = priced_probes(fit)
+    assert len(priced) == PROBES and priced[0] == 0 and priced[-1] == 1999
+    assert (priced.diff(dim=0) <= 4).all()
+    assert torch.equal(priced_probes(fit[:10]), fit[:10])

@@ -260,7 +260,7 @@ class Scaled(nn.Module):
         self.scale = nn.Parameter(torch.tensor([{scale}, 1.0, 1.0]))
 
     def forward(self, x):
-        return torch.sort(self.fc(x) * self.scale, dim=1)[0]
+        return torch.sort(self.fc(x) * self.scale, dim=1)[0]{after}
 
 
 def network():
@@ -274,15 +274,26 @@ def probes():
 
 
 def test_identity_is_of_all_that_counts(tmp_path):
-    """Weights outside any layer, labels and criteria make another run; place and jobs do not."""
+    """Weights outside layers, the graph, labels and criteria make another run; place does not."""
     folder = project(tmp_path / "project")
     digests = []
-    for scale, classes in ((1.0, 3), (2.0, 3), (1.0, 1)):
-        (folder / "network.py").write_text(BEHIND.format(scale=scale, classes=classes))
+    for scale, classes, after in ((1.0, 3, ""), (2.0, 3, ""), (1.0, 1, ""), (1.0, 3, " * 40")):
+        text = BEHIND.format(scale=scale, classes=classes, after=after)
+        (folder / "network.py").write_text(text)
         digests.append(job_of(folder, tmp_path / "out").digest)
     digests.append(job_of(folder, tmp_path / "out", max_fvu=0.1).digest)
-    assert len(set(digests)) == 4
+    assert len(set(digests)) == 5
     assert job_of(folder, tmp_path / "elsewhere", max_fvu=0.1, jobs=2).digest == digests[-1]
+
+
+def test_what_opaque_nodes_hold_is_priced(tmp_path):
+    """Numbers beside the layers count at 32 bits in source and original, and as opaque weights."""
+    folder = project(tmp_path / "project")
+    (folder / "network.py").write_text(BEHIND.format(scale=1.0, classes=3, after=""))
+    summary = run(job_of(folder, tmp_path / "out", budget=60))
+    assert summary["bits_opaque_nodes"] == 32 * 3
+    assert summary["bits_original"] == 32 * (15 + 3)
+    assert summary["coverage_weights"]["opaque"] >= 3 / 18  # type: ignore[index]
 
 
 def test_held_out_decides_nothing(home, tmp_path):
