@@ -4,7 +4,7 @@ Activations are 4-D maps (N, C, H, W) everywhere; a flat tensor (N, F) is (N, F,
 sequence (N, C, L) is (N, C, 1, L). A unit is head(w · patch + b).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import overload
@@ -140,8 +140,10 @@ class Layer:
     """A bank of units: unit = head(weight · patch + bias), batch norm folded into the weights.
 
     `source` is the bank it reads, `in_shape` (C, H, W), `out_shape` (O, h, w), `weight`
-    (O, C*kh*kw) and `bias` (O,) float32 and read-only, `heads` one per unit. Layers compare by
-    identity. ValueError if the shapes do not agree.
+    (O, C/groups*kh*kw) and `bias` (O,) float32 and read-only, `heads` one per unit. With `groups`,
+    unit o reads the channels of group o // (O/groups) alone, as in a grouped or, with one channel
+    a group, a depthwise convolution. Layers compare by identity. ValueError if the shapes do not
+    agree.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Layer:
     weight: np.ndarray
     bias: np.ndarray
     heads: tuple[Head, ...]
+    groups: int = 1
 
     def __post_init__(self) -> None:
         for field in ("weight", "bias"):
@@ -167,8 +170,33 @@ class Layer:
         """How many units the layer has (O)."""
         return self.out_shape[0]
 
+    @property
+    def width(self) -> int:
+        """How many columns a patch has, C*kh*kw."""
+        rows, columns = self.geometry.window
+        return self.in_shape[0] * rows * columns
+
+    @property
+    def fan(self) -> int:
+        """How many weights a unit has, the bias aside: C/groups*kh*kw."""
+        return self.width // self.groups
+
+    def part(self, channel: int) -> slice:
+        """The columns of a patch that unit `channel` reads."""
+        group = channel // (self.units // self.groups)
+        return slice(group * self.fan, (group + 1) * self.fan)
+
+    def spread(self, channels: Sequence[int]) -> np.ndarray:
+        """Weights (len(channels), width) float32 of units over all columns, zero off their own."""
+        if self.groups == 1:
+            return self.weight[list(channels)]
+        rows = np.zeros((len(channels), self.width), dtype=np.float32)
+        for row, channel in zip(rows, channels, strict=True):
+            row[self.part(channel)] = self.weight[channel]
+        return rows
+
     def columns(self) -> tuple[tuple[int, int, int], ...]:
-        """(channel, dy, dx) of each column of `weight`."""
+        """(channel, dy, dx) of each column of a patch."""
         offsets = self.geometry.offsets()
         return tuple((c, dy, dx) for c in range(self.in_shape[0]) for dy, dx in offsets)
 
@@ -181,18 +209,21 @@ class Layer:
 
         numpy is computed in float64, torch in the dtype and on the device of the patches.
         """
-        if isinstance(patches, Tensor):
-            return F.linear(patches, *(torch.tensor(a).to(patches) for a in self._arrays()))
-        weight, bias = (array.astype(np.float64) for array in self._arrays())
-        return patches.astype(np.float64) @ weight.T + bias
-
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.weight, self.bias
+        if isinstance(patches, np.ndarray):
+            return self.pre(torch.from_numpy(patches.astype(np.float64))).numpy()
+        weight, bias = (torch.tensor(a).to(patches) for a in (self.weight, self.bias))
+        if self.groups == 1:
+            return F.linear(patches, weight, bias)
+        grouped = patches.unflatten(1, (self.groups, self.fan)).transpose(0, 1)
+        products = grouped @ weight.unflatten(0, (self.groups, -1)).transpose(1, 2)
+        return products.transpose(0, 1).flatten(1) + bias
 
     def _problems(self) -> Iterator[str]:
         (channels, height, width), units = self.in_shape, self.out_shape[0]
-        rows, columns = self.geometry.window
-        expected = (units, channels * rows * columns)
+        if self.groups < 1 or channels % self.groups or units % self.groups:
+            yield f"{channels} channels and {units} units do not divide into {self.groups} groups"
+            return
+        expected = (units, self.fan)
         if self.weight.shape != expected:
             yield f"weight has shape {self.weight.shape}, expected (units, columns) = {expected}"
         if self.bias.shape != (units,):
