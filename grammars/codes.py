@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from grammars.primitive import Parameter, Real
@@ -22,10 +21,10 @@ def common_exponent(values: Sequence[float]) -> tuple[int, list[int]]:
 
 def odd_part(value: float) -> tuple[int, int]:
     """(m, e) with value = m · 2^e and m odd, or (0, 0)."""
-    exact = Fraction(value)
-    numerator, exponent = exact.numerator, 1 - exact.denominator.bit_length()
+    numerator, denominator = value.as_integer_ratio()
     if not numerator:
         return 0, 0
+    exponent = 1 - denominator.bit_length()
     zeros = (numerator & -numerator).bit_length() - 1
     return numerator >> zeros, exponent + zeros
 

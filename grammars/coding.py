@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
+import numpy as np
+
 from grammars.codes import (
     Bias,
     common_exponent,
@@ -25,7 +27,7 @@ from grammars.codes import (
 )
 from grammars.grammar import Grammar
 from grammars.program import PRE, Node, linear, tap, terms_of, walk
-from grammars.stream import RICE_WIDTH, BitReader, BitWriter, huffman, rice_cost, unzigzag
+from grammars.stream import RICE_WIDTH, BitCounter, BitReader, BitWriter, rice_cost, unzigzag
 
 MIXED, SPARSE, DENSE = "0", "10", "11"
 LONGEST = 32  # bits of the integers over one exponent; more, and each weight has its own exponent
@@ -37,13 +39,32 @@ Column = tuple[str, int, int, int]
 class Scope:
     """What a unit's program may read: its layer's columns, then its siblings, before heads too.
 
-    `columns` are (bank, channel, dy, dx) in the order of the layer's weight columns; `bank` is the
-    layer's own and has `channels` units.
+    `columns` are (bank, channel, dy, dx) in the order of the layer's patches; `bank` is the layer's
+    own and has `channels` units. In a layer of several `groups` a unit reads the columns of its
+    group alone (`of`), and what it says is written in that narrower scope.
     """
 
     bank: str
     channels: int
     columns: tuple[Column, ...]
+    groups: int = 1
+
+    def of(self, channel: int) -> "Scope":
+        """What unit `channel` may read."""
+        return self._parts[channel * self.groups // self.channels]
+
+    @cached_property
+    def _parts(self) -> tuple["Scope", ...]:
+        if self.groups == 1:
+            return (self,)
+        size = len(self.columns) // self.groups
+        cuts = (slice(g * size, (g + 1) * size) for g in range(self.groups))
+        return tuple(Scope(self.bank, self.channels, self.columns[cut]) for cut in cuts)
+
+    @cached_property
+    def taps(self) -> tuple[Node, ...]:
+        """A tap for each column; programs share them."""
+        return tuple(tap(*column) for column in self.columns)
 
     @cached_property
     def index(self) -> dict[Column, int]:
@@ -89,9 +110,8 @@ def encode(layers: Iterable[LayerSource], grammar: Grammar) -> BitWriter:
     writer = BitWriter()
     _write_user_primitives(writer, layers, grammar)
     for layer in layers:
-        coder = _Writer(writer, layer.scope, grammar)
-        for unit in layer.units:
-            coder.unit(unit)
+        for channel, unit in enumerate(layer.units):
+            _Writer(writer, layer.scope.of(channel), grammar).unit(unit)
     return writer
 
 
@@ -104,16 +124,32 @@ def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[Laye
     _read_user_primitives(reader, grammar)
     layers = []
     for scope in scopes:
-        coder = _Reader(reader, scope, grammar)
-        layers.append(LayerSource(scope, tuple(coder.unit() for _ in range(scope.channels))))
+        units = (_Reader(reader, scope.of(c), grammar).unit() for c in range(scope.channels))
+        layers.append(LayerSource(scope, tuple(units)))
     return tuple(layers)
 
 
 def program_bits(program: Node, scope: Scope, grammar: Grammar) -> int:
-    """The length of one unit's program in the stream, without the source of user primitives."""
-    writer = BitWriter()
-    _Writer(writer, scope, grammar).unit(program)
-    return len(writer)
+    """The length of one unit's program in the stream, without the source of user primitives.
+
+    `scope` is the unit's own, `Scope.of`. Raises ValueError for a tap that it does not hold.
+    """
+    counter = BitCounter()
+    _Writer(counter, scope, grammar).unit(program)
+    return len(counter)
+
+
+def row_cost(integers: np.ndarray) -> int:
+    """About the bits of a sum whose taps have these integers (F,), zeros included.
+
+    What is the same for every row, as exponent and bias, is left out.
+    """
+    used = np.flatnonzero(integers)
+    sizes = np.abs(integers[used])
+    gaps = np.diff(used, prepend=-1) - 1
+    sparse = rice_cost(gaps)[1] + rice_cost(sizes - 1)[1] + len(used)
+    dense = rice_cost(np.where(integers < 0, -2 * integers - 1, 2 * integers))[1]
+    return min(sparse, dense)
 
 
 def opaque_bits(columns: int) -> int:
@@ -121,18 +157,14 @@ def opaque_bits(columns: int) -> int:
     return 1 + 32 * (columns + 1)
 
 
-def op_words(grammar: Grammar) -> dict[str, str]:
-    """The prefix code of the operations, from the grammar's weights."""
-    return huffman({p.name: p.weight for p in grammar.primitives})
-
-
 def _check(layer: LayerSource) -> None:
     scope = layer.scope
     if len(layer.units) != scope.channels:
         raise ValueError(f"{scope.bank!r} has {scope.channels} units, not {len(layer.units)}")
+    size = len(scope.columns) // scope.groups
     for channel, unit in enumerate(layer.units):
-        if isinstance(unit, Opaque) and len(unit.weights) != len(scope.columns):
-            sizes = f"{len(scope.columns)} columns, not {len(unit.weights)}"
+        if isinstance(unit, Opaque) and len(unit.weights) != size:
+            sizes = f"{size} columns, not {len(unit.weights)}"
             raise ValueError(f"unit {channel} of {scope.bank!r} has {sizes}")
 
 
@@ -159,7 +191,7 @@ class _Writer:
 
     def __init__(self, writer: BitWriter, scope: Scope, grammar: Grammar) -> None:
         self.out, self.scope, self.grammar = writer, scope, grammar
-        self.words = op_words(grammar)
+        self.words = grammar.words
 
     def unit(self, unit: Node | Opaque) -> None:
         self.out.code("1" if isinstance(unit, Opaque) else "0")
@@ -237,8 +269,7 @@ class _Writer:
         """A run of naturals behind its Rice parameter, which is returned."""
         parameter, _ = rice_cost(values)
         self.out.bits(parameter, RICE_WIDTH)
-        for value in values:
-            self.out.rice(value, parameter)
+        self.out.rices(values, parameter)
         return parameter
 
     def position(self, node: Node) -> int:
@@ -254,7 +285,7 @@ class _Reader:
 
     def __init__(self, reader: BitReader, scope: Scope, grammar: Grammar) -> None:
         self.source, self.scope, self.grammar = reader, scope, grammar
-        self.ops = {word: name for name, word in op_words(grammar).items()}
+        self.ops = {word: name for name, word in grammar.words.items()}
 
     def unit(self) -> Node | Opaque:
         if not self.source.bits(1):

@@ -53,6 +53,10 @@ class Algebra(ABC):
             total = self.add(total, self.mul(self.const(weight), value))
         return total
 
+    def shortcut(self, node: Node) -> Any | None:
+        """The value of a node that is known without its arguments', or None."""
+        return None
+
     def call(self, function: Transcendental, x: Any) -> Any:
         """A named transcendental."""
         raise Unsupported(f"{self.name} has no {function.name}")
@@ -67,7 +71,11 @@ def evaluate(program: Node, algebra: Algebra, primitives: Mapping[str, Primitive
     memo: dict[Node, Any] = {}
 
     def visit(node: Node) -> Any:
-        if node not in memo:
+        if node in memo:
+            return memo[node]
+        if (known := algebra.shortcut(node)) is not None:
+            memo[node] = known
+        else:
             primitive = primitives[node.op]
             sorts = argument_sorts(node, primitive)
             args = [

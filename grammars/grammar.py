@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from grammars.primitive import STRUCTURE, Declaration, Primitive, define
+from grammars.stream import huffman
 
 ENTRY_POINTS = "synth.primitives"
 
@@ -55,6 +56,11 @@ class Grammar(Mapping[str, Primitive]):
     def user(self) -> tuple[Primitive, ...]:
         """The primitives outside the core, whose source a program has to carry."""
         return tuple(p for p in self.primitives if not p.core)
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """The prefix code of the operations, from their weights."""
+        return huffman({p.name: p.weight for p in self.primitives})
 
     @cached_property
     def digest(self) -> str:

@@ -115,7 +115,8 @@ class Transcendental:
     `function` maps a float to a float to within `ulps` units in the last place (4 by default: the C
     library's tanh is off by up to 2.2, Gladman et al. 2024); `torch` is its name in the torch
     namespace; `low` and `high` bound its range; it is monotone increasing, with Lipschitz constant
-    `lipschitz`.
+    `lipschitz`. One with a `turn` (a, b) decreases up to a and increases from b, and its minimum
+    lies between.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Transcendental:
     high: float
     lipschitz: Fraction
     ulps: int = 4
+    turn: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ exact interpreters lose nothing.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 Value = float | int | str | tuple[float, ...]
 
@@ -48,6 +49,8 @@ class Node:
         return self._hash
 
     def __reduce__(self):  # string hashes differ between processes: rebuild, never copy `_hash`
+        if self.op == "tap":
+            return tap, tuple(value for _, value in self.params)
         return Node, (self.op, self.args, self.params)
 
     def __getitem__(self, name: str) -> Value:
@@ -57,6 +60,7 @@ class Node:
         raise KeyError(f"{self.op} has no parameter {name!r}")
 
 
+@lru_cache(maxsize=1 << 16)  # programs of a layer share their taps, and there are many programs
 def tap(bank: str, channel: int, dy: int = 0, dx: int = 0) -> Node:
     """The value of `channel` of `bank`, `dy` rows down and `dx` columns right (input positions)."""
     where = (("channel", int(channel)), ("dy", int(dy)), ("dx", int(dx)))
@@ -92,6 +96,16 @@ def linear(terms: Iterable[tuple[float, Node]], bias: float = 0.0) -> Node:
     if len(atoms) == 1 and merged[atoms[0]] == 1.0 and total == 0.0:
         return atoms[0]
     return _linear(tuple(atoms), tuple(merged[a] for a in atoms), total)
+
+
+def sum_of_taps(weights: Sequence[float], taps: Sequence[Node], bias: float = 0.0) -> Node:
+    """`linear` of distinct taps that are sorted already, with finite weights none of which is zero.
+
+    The same node, but made without looking at every term: programs of a thousand taps are common.
+    """
+    if len(taps) < 2:
+        return linear(zip(weights, taps, strict=True), bias)
+    return _linear(tuple(taps), tuple(weights), _finite(bias))
 
 
 def terms_of(node: Node) -> tuple[tuple[tuple[float, Node], ...], float]:

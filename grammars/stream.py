@@ -39,6 +39,11 @@ class BitWriter:
         self.code("1" * (value >> parameter) + "0")
         self.bits(value & ((1 << parameter) - 1), parameter)
 
+    def rices(self, values: Sequence[int], parameter: int) -> None:
+        """Natural numbers one after the other."""
+        for value in values:
+            self.rice(value, parameter)
+
     def gamma(self, value: int) -> None:
         """A natural number by Elias' gamma code of value + 1."""
         width = (value + 1).bit_length()
@@ -69,6 +74,17 @@ class BitWriter:
         bits = "".join(self._chunks)
         padded = bits + "0" * (-len(bits) % 8)
         return int(padded or "0", 2).to_bytes(len(padded) // 8, "big")
+
+
+class BitCounter(BitWriter):
+    """A writer that keeps only the length: candidates are priced far more often than written."""
+
+    def code(self, word: str) -> None:
+        self._length += len(word)
+
+    def rices(self, values: Sequence[int], parameter: int) -> None:
+        high = np.asarray(values, dtype=np.int64) >> parameter
+        self._length += int(high.sum()) + len(values) * (1 + parameter)
 
 
 class BitReader:

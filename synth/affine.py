@@ -1,6 +1,6 @@
 """Units and programs as the oracles want them: affine maps under a head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from grammars.primitive import Primitive
 from grammars.program import Node, tap
 from oracles.claims import Affine, AffineBank, Box, HeadForm, head_form
 from oracles.closed_form import bound_units
-from synth.evidence import LayerEvidence
+from synth.evidence import Ranges
 from synth.layers import Layer
 
 SLOT = tap(ROWS, 0)
@@ -19,73 +19,105 @@ SLOT = tap(ROWS, 0)
 
 @dataclass(frozen=True, eq=False)
 class Forms:
-    """Those programs of a bank that are one affine row under a known head: `places` in the bank."""
+    """Those programs of a bank that are one affine row under a known head: `places` in the bank.
+
+    Weights are those of each unit's own columns, (len(places), fan).
+    """
 
     places: tuple[int, ...]
     bank: AffineBank
 
 
 def unit_bank(layer: Layer, channels: Sequence[int]) -> AffineBank:
-    """Units of a layer, in the order of `channels`."""
+    """Units of a layer, in the order of `channels`, over their own columns."""
     heads = tuple(head_form(layer.heads[c].op, layer.heads[c].params) for c in channels)
     chosen = list(channels)
     return AffineBank(layer.weight[chosen], layer.bias[chosen], heads)
 
 
-def affine_forms(evidence: LayerEvidence, bank: CompiledBank) -> Forms:
-    """The programs of a compiled bank as affine forms.
+def unit_box(ranges: Ranges, channel: int) -> Box:
+    """The envelope of the columns that a unit reads."""
+    part = ranges.layer.part(channel)
+    return Box(ranges.lower[part], ranges.upper[part])
 
-    The bank's columns are those of the layer's source, or of the whole scope: siblings then stand
-    for the original units.
+
+def affine_forms(
+    layer: Layer, channels: Sequence[int], bank: CompiledBank, *, narrow: bool = False
+) -> Forms:
+    """The programs of a compiled bank, program i for unit channels[i], as affine forms.
+
+    The bank's columns are those of the layer's patches or, if `narrow`, those of the one group that
+    all channels read, and then its siblings, which stand for the original units.
     """
     found = [
         (int(unit), form)
         for group in bank.groups
-        for unit, form in zip(group.units, _forms(evidence, bank, group), strict=True)
+        for unit, form in zip(
+            group.units, _forms(layer, channels, bank, group, narrow), strict=True
+        )
         if form is not None
     ]
-    weights = np.array([f.weights for _, f in found]).reshape(-1, evidence.layer.weight.shape[1])
+    weights = np.array([f.weights for _, f in found]).reshape(-1, layer.fan)
     biases = np.array([f.bias for _, f in found])
     heads = tuple(f.head for _, f in found)
     return Forms(tuple(u for u, _ in found), AffineBank(weights, biases, heads))
 
 
 def float_bounds(
-    evidence: LayerEvidence, channels: Sequence[int], bank: CompiledBank
+    ranges: Ranges, channels: Sequence[int], bank: CompiledBank, *, narrow: bool = False
 ) -> np.ndarray:
     """(U,) closed-form bounds over the envelope of unit channels[i] against program i of a bank.
 
-    In floats; infinite for a program whose form has no bound.
+    In floats; infinite for a program whose form has no bound. `narrow` as in `affine_forms`.
     """
-    forms = affine_forms(evidence, bank)
+    layer = ranges.layer
+    forms = affine_forms(layer, channels, bank, narrow=narrow)
     result = np.full(bank.units, np.inf)
-    if forms.places:
-        units = unit_bank(evidence.layer, [channels[i] for i in forms.places])
-        box = Box(evidence.lower, evidence.upper)
-        result[list(forms.places)] = bound_units(units, forms.bank, box)[0].values
+    for members in by_group(layer, [channels[i] for i in forms.places]):
+        places = [forms.places[m] for m in members]
+        units = unit_bank(layer, [channels[i] for i in places])
+        box = unit_box(ranges, channels[places[0]])
+        result[places] = bound_units(units, chosen(forms.bank, members), box)[0].values
     return result
 
 
+def by_group(layer: Layer, channels: Sequence[int]) -> Iterable[list[int]]:
+    """The places in `channels` of those that read the same columns."""
+    groups: dict[int, list[int]] = {}
+    for place, channel in enumerate(channels):
+        groups.setdefault(layer.part(channel).start, []).append(place)
+    return groups.values()
+
+
+def chosen(bank: AffineBank, places: Sequence[int]) -> AffineBank:
+    """Those units of a bank that stand at `places`."""
+    rows = list(places)
+    return AffineBank(bank.weights[rows], bank.biases[rows], tuple(bank.heads[i] for i in rows))
+
+
 def _forms(
-    evidence: LayerEvidence, bank: CompiledBank, group: CompiledGroup
+    layer: Layer, channels: Sequence[int], bank: CompiledBank, group: CompiledGroup, narrow: bool
 ) -> list[Affine | None]:
     """One form a unit of the group, or None."""
-    skeleton, columns = group.skeleton, evidence.layer.weight.shape[1]
+    skeleton = group.skeleton
     if skeleton.op == "const":
         value = float(skeleton["value"])  # type: ignore[arg-type]
-        return [Affine(np.zeros(columns), value, head_form("identity"))] * len(group.units)
+        return [Affine(np.zeros(layer.fan), value, head_form("identity"))] * len(group.units)
     head = _head(skeleton, bank.primitives)
     if head is None:
         return [None] * len(group.units)
-    rows = group.rows[ROWS, 0, 0, 0]
-    pairs = ((bank.weight[r], float(bank.bias[r])) for r in rows)
-    return [_substituted(evidence.layer, weights, bias, head) for weights, bias in pairs]
+    found: list[Affine | None] = []
+    for unit, row in zip(group.units.tolist(), group.rows[ROWS, 0, 0, 0].tolist(), strict=True):
+        weights, bias = bank.weight[row], float(bank.bias[row])
+        if not narrow:
+            weights = weights[layer.part(channels[unit])]
+        found.append(_substituted(layer, weights, bias, head))
+    return found
 
 
 def _substituted(layer: Layer, weights: np.ndarray, bias: float, head: HeadForm) -> Affine | None:
     """An affine row with the siblings that it reads written out by the original units."""
-    columns, units = layer.weight.shape[1], layer.units
-    own, after, before = np.split(weights, [columns, columns + units])
+    own, after, before = np.split(weights, [layer.fan, layer.fan + layer.units])
     if before.any():
         own = own + before @ layer.weight.astype(np.float64)
         bias = bias + float(before @ layer.bias.astype(np.float64))

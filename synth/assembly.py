@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,10 +13,10 @@ from grammars.coding import Column, LayerSource, Opaque, Scope, encode, opaque_b
 from grammars.compiled import CompiledBank, compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
-from grammars.program import Node, linear, tap
+from grammars.program import Node
 from grammars.siblings import expand
-from synth.engine import with_head
-from synth.layers import Geometry, Layer
+from synth.engine import weighted_taps, with_head
+from synth.layers import Layer
 from synth.network import Network
 
 
@@ -76,7 +77,8 @@ class BankModule(nn.Module):
     """Maps (N, C, H, W) of a layer's source to the maps (N, U, h, w) of its programs.
 
     One convolution (a matrix product where the window is the whole map) computes all affine rows;
-    the skeletons of the programs follow, vectorised.
+    the skeletons of the programs follow, vectorised. Rows of a layer of several groups read their
+    group's channels alone.
     """
 
     weight: Tensor
@@ -86,10 +88,11 @@ class BankModule(nn.Module):
         super().__init__()
         self.bank, self.geometry = bank, layer.geometry
         self.whole, self.shape = _whole(layer), layer.out_shape[1:]
-        channels = layer.in_shape[0]
-        rows = torch.from_numpy(bank.weight[:, : layer.weight.shape[1]]).float()
-        shape = rows.shape if self.whole else (len(rows), channels, *layer.geometry.window)
-        self.register_buffer("weight", rows.reshape(shape))
+        rows = torch.from_numpy(bank.weight[:, : layer.width]).float()
+        self.groups = RowGroups.of(bank.weight[:, : layer.width], layer)
+        if not self.whole:
+            rows = self.groups.gathered(rows).unflatten(1, (-1, *layer.geometry.window))
+        self.register_buffer("weight", rows)
         self.register_buffer("bias", torch.from_numpy(bank.bias).float())
 
     def rows(self, maps: Tensor) -> Tensor:
@@ -98,10 +101,62 @@ class BankModule(nn.Module):
             return maps.new_zeros(len(maps), 0, *self.shape)
         if self.whole:
             return F.linear(maps.flatten(1), self.weight, self.bias)[:, :, None, None]
-        return _convolved(maps, self.weight, self.bias, self.geometry)
+        g, groups = self.geometry, self.groups
+        if groups.count == 1 and groups.channels is None:
+            return F.conv2d(maps, self.weight, self.bias, g.stride, g.padding, g.dilation)
+        read = maps if groups.channels is None else maps[:, groups.channels]
+        found = F.conv2d(read, self.weight, None, g.stride, g.padding, g.dilation, groups.count)
+        return found[:, groups.places] + self.bias[:, None, None]
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.bank.heads(self.rows(maps))
+
+
+@dataclass(frozen=True, eq=False)
+class RowGroups:
+    """Rows (R, width) of a grouped layer as one grouped convolution of `count` groups.
+
+    `channels` are the source's channels that any row reads, None for all; `rows` (count, m) the row
+    that stands at each place of a group, −1 for none, and `places` (R,) where each row went.
+    """
+
+    count: int
+    channels: Tensor | None
+    rows: Tensor
+    places: Tensor
+    fan: int
+
+    @staticmethod
+    def of(rows: np.ndarray, layer: Layer) -> "RowGroups":
+        """ValueError for a row that reads several groups."""
+        every = torch.arange(len(rows))
+        if layer.groups == 1:
+            return RowGroups(1, None, every[None], every, layer.fan)
+        read = rows.reshape(len(rows), layer.groups, layer.fan).any(2)
+        if (read.sum(1) > 1).any():
+            raise ValueError(f"a program of {layer.name!r} reads channels of several groups")
+        used, group = np.unique(read.argmax(1), return_inverse=True)
+        members = [np.flatnonzero(group == g) for g in range(len(used))]
+        table = np.full((len(used), max(map(len, members), default=0)), -1)
+        for row, inside in zip(table, members, strict=True):
+            row[: len(inside)] = inside
+        flat = torch.from_numpy(table).flatten()
+        places = torch.empty(len(rows), dtype=torch.long)
+        places[flat[flat >= 0]] = torch.nonzero(flat >= 0)[:, 0]
+        size = layer.in_shape[0] // layer.groups
+        channels = torch.from_numpy(used[:, None] * size + np.arange(size)).flatten()
+        some = None if len(used) == layer.groups else channels
+        return RowGroups(len(used), some, torch.from_numpy(table), places, layer.fan)
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """The weights (count*m, fan) of the grouped convolution."""
+        if self.count == 1 and self.channels is None:
+            return rows
+        parts = rows.unflatten(1, (-1, self.fan))
+        groups = parts.any(2).byte().argmax(1)
+        own = parts[torch.arange(len(rows)), groups]
+        flat = self.rows.flatten()
+        return own[flat.clamp_min(0)] * (flat >= 0)[:, None]
 
 
 def bank_module(choice: LayerChoice, grammar: Grammar) -> BankModule:
@@ -132,16 +187,14 @@ def original_bits(layers: Sequence[Layer]) -> int:
 
 def opaque_unit(channel: int, scope: Scope) -> UnitChoice:
     """A unit that keeps its weights."""
-    bits = opaque_bits(len(scope.columns))
+    bits = opaque_bits(len(scope.of(channel).columns))
     return UnitChoice(channel, Status.OPAQUE, None, bits, 0.0, 0.0, "none")
 
 
 def own_program(layer: Layer, channel: int) -> Node:
     """A unit as a program with all its float32 weights."""
-    weights = layer.weight[channel].astype(float)
-    keys = ((layer.source, c, dy, dx) for c, dy, dx in layer.columns())
-    terms = [(float(w), tap(*key)) for w, key in zip(weights, keys, strict=True) if w]
-    return with_head(layer.heads[channel], linear(terms, float(layer.bias[channel])))
+    constants = np.append(layer.weight[channel], layer.bias[channel]).astype(np.float64)
+    return with_head(layer.heads[channel], weighted_taps(layer.scope.of(channel), constants))
 
 
 def names_of(layers: Sequence[Layer], grammar: Mapping[str, object]) -> Names:
@@ -157,7 +210,3 @@ def _whole(layer: Layer) -> bool:
     geometry = layer.geometry
     same = geometry.window == layer.in_shape[1:] and geometry.padding == (0, 0)
     return same and geometry.dilation == (1, 1)
-
-
-def _convolved(maps: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry) -> Tensor:
-    return F.conv2d(maps, weight, bias, geometry.stride, geometry.padding, geometry.dilation)

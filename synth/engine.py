@@ -10,29 +10,33 @@ from typing import Protocol
 
 import numpy as np
 
+from grammars.coding import Scope
 from grammars.grammar import Grammar
-from grammars.program import Node, call, linear, tap
+from grammars.program import Node, call, sum_of_taps
 from synth.evidence import LayerEvidence
 from synth.layers import Head
 
 
 @dataclass(frozen=True, eq=False)
 class UnitEvidence:
-    """What an engine may know of one unit: its layer's evidence, its channel and the grammar."""
+    """What an engine may know of one unit: its layer's evidence, its channel and the grammar.
+
+    `replaced` (n, width) are the patches of the same rows on replaced sources, for a `refit`.
+    """
 
     layer: LayerEvidence
     channel: int
     grammar: Grammar
+    replaced: np.ndarray | None = None
 
     @property
     def head(self) -> Head:
         return self.layer.layer.heads[self.channel]
 
     @property
-    def constants(self) -> np.ndarray:
-        """(F+1,) float64: the unit's weights and bias."""
-        layer = self.layer.layer
-        return np.append(layer.weight[self.channel], layer.bias[self.channel]).astype(np.float64)
+    def scope(self) -> Scope:
+        """What the unit's programs may read."""
+        return self.layer.scope.of(self.channel)
 
 
 class Engine(Protocol):
@@ -56,8 +60,8 @@ def with_head(head: Head, pre: Node, **changed: float) -> Node:
     return call(head.op, pre, **{name: changed.get(name, v) for name, v in head.params})
 
 
-def sum_of_taps(evidence: LayerEvidence, constants: np.ndarray) -> Node:
+def weighted_taps(scope: Scope, constants: np.ndarray) -> Node:
     """Σ constants[i] · tap of column i + the last constant, for (F+1,) dyadic constants."""
-    columns = evidence.scope.columns
     used = np.flatnonzero(constants[:-1])
-    return linear([(float(constants[i]), tap(*columns[i])) for i in used], float(constants[-1]))
+    taps = scope.taps
+    return sum_of_taps(constants[used].tolist(), [taps[i] for i in used], float(constants[-1]))

@@ -3,46 +3,37 @@
 Second moments are streamed over all patches of the fit probes; of the patches themselves a bounded
 sample is kept: uniform on fit and on select, and on fit the patches of largest activation and
 nearest to the threshold of each unit, because a rarely active unit would otherwise be fitted on
-nothing.
+nothing. Layers are visited in order and let go, so that memory is bounded by one of them.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from grammars.coding import Scope
+from synth.batches import Inputs, batch_size
 from synth.layers import Head, Layer
 from synth.modules import apply_heads
 from synth.network import Network
+from synth.survey import CHUNK_FLOATS, Moments, Survey, activations
+from synth.walk import Walk
 
 FIT, EXTRA, SELECT = 0, 1, 2
 SAMPLE = 20_000  # uniform patches kept of fit, and of select
-EXTREMES = 32  # patches kept for each unit at its top, and as many at its threshold
-BATCH = 256  # probes run at once; fixed, so that sums have one order
-FLOOR = 0.02  # weight of all patches beside those that the head lets through
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Over all fit patches x: `gram` (F+1, F+1), the mean of [x, 1][x, 1]ᵀ, and `cross` (F+1, U).
-
-    `cross` is the mean of [x, 1] · pre, with the original units' pre-activations.
-    """
-
-    gram: np.ndarray
-    cross: np.ndarray
+SAMPLE_BYTES = 2**26  # at most, with the activations beside them, for either
+LEAST = 2048  # patches that are kept in any case
 
 
 @dataclass(frozen=True, eq=False)
 class Probes:
-    """The two parts of the probes that a search may see, (N, *input_shape) each."""
+    """The two parts of the probes that a search may see."""
 
-    fit: Tensor
-    select: Tensor
+    fit: Inputs
+    select: Inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,32 +46,51 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerEvidence:
-    """`patches` (n, F) float32 with `role` (n,) FIT, EXTRA or SELECT; `pre` and `target` (n, U).
+class Ranges:
+    """What is known of a layer when its patches are gone.
 
-    `lower` and `upper` (F,) are the envelope of all fit and select patches, zero padding included;
-    `variance` and `span` (U,) are each unit's variance and range on all fit patches, and `constant`
-    (U,) says whether it has one value on all patches of fit and select.
+    `lower` and `upper` (width,) are the envelope of all fit and select patches, zero padding
+    included; `variance` and `span` (U,) are each unit's variance and range on all fit patches, and
+    `constant` (U,) says whether it has one value on all patches of fit and select.
     """
 
     layer: Layer
-    scope: Scope
-    sample: Sample
-    moments: Moments
-    patches: np.ndarray
-    role: np.ndarray
-    pre: np.ndarray
-    target: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     variance: np.ndarray
     span: np.ndarray
     constant: np.ndarray
 
+
+@dataclass(frozen=True, eq=False)
+class LayerEvidence:
+    """`patches` (n, width) float32 with `role` (n,) FIT, EXTRA or SELECT; `pre` and `target` (n, U)
+    float64, the units' pre-activations and activations there."""
+
+    ranges: Ranges
+    sample: Sample
+    moments: Moments
+    patches: np.ndarray
+    pre: np.ndarray
+    target: np.ndarray
+
+    @property
+    def layer(self) -> Layer:
+        return self.ranges.layer
+
+    @property
+    def role(self) -> np.ndarray:
+        return self.sample.role
+
+    @property
+    def scope(self) -> Scope:
+        return self.layer.scope
+
     @cached_property
-    def readable(self) -> np.ndarray:
-        """(n, F + 2U) float64: the patches, then the siblings and their pre-activations."""
-        return np.hstack([self.patches, self.target, self.pre]).astype(np.float64)
+    def likeness(self) -> np.ndarray:
+        """(U, U) means of the products of pre-activations on fit: which units are siblings."""
+        rows = self.pre[self.fit]
+        return rows.T @ rows / len(rows)
 
     @cached_property
     def fit(self) -> np.ndarray:
@@ -93,177 +103,112 @@ class LayerEvidence:
         return np.flatnonzero(self.role == SELECT)
 
     @cached_property
-    def judged(self) -> np.ndarray:
-        """All uniform rows, of fit and of select."""
-        return np.flatnonzero(self.role != EXTRA)
+    def uniform(self) -> np.ndarray:
+        """The uniform rows of fit."""
+        return np.flatnonzero(self.role == FIT)
 
     def gates(self, channel: int) -> np.ndarray:
         """(n,) squared slopes of the unit's head near its pre-activation."""
-        values = self.pre[:, channel].astype(np.float64)
+        values = self.pre[:, channel]
         return _slope(self.layer.heads[channel], values, 0.25 * float(values.std())) ** 2
 
 
-def scope_of(layer: Layer) -> Scope:
-    """What programs of a layer's units may read."""
-    columns = tuple((layer.source, c, dy, dx) for c, dy, dx in layer.columns())
-    return Scope(layer.name, layer.units, columns)
+def gather(network: Network, probes: Probes, *, seed: int) -> Iterator[LayerEvidence]:
+    """Evidence of every layer on the original sources, in order, one at a time."""
+    walks = Walks(network, probes)
+    for layer in network.layers:
+        yield walks.evidence(layer, seed=seed)
+        walks.put(layer.name)
 
 
-def gather(network: Network, layer: Layer, probes: Probes, *, seed: int) -> LayerEvidence:
-    """Evidence of a layer on the original sources."""
-    survey = Survey(layer)
-    for patches in _patches(network, layer, probes.fit):
-        survey.add(patches, layer.pre(patches))
-    low, high, count = survey.lower, survey.upper, 0
-    least, most = survey.range
-    for patches in _patches(network, layer, probes.select):
-        low, high = np.minimum(low, patches.min(0)), np.maximum(high, patches.max(0))
-        values = _activations(layer, layer.pre(patches))
-        least, most = np.minimum(least, values.min(0)), np.maximum(most, values.max(0))
-        count += len(patches)
-    sample = survey.sample(count, seed)
-    patches = _collect(network, layer, probes, sample, {})
-    pre = layer.pre(patches)
-    return LayerEvidence(
-        layer=layer,
-        scope=scope_of(layer),
-        sample=sample,
-        moments=survey.moments,
-        patches=patches,
-        role=sample.role,
-        pre=pre,
-        target=_activations(layer, pre),
-        lower=low,
-        upper=high,
-        variance=survey.variance,
-        span=survey.span,
-        constant=least == most,
-    )
+class Walks:
+    """Fit and select on their way through a network, whose layers may be replaced as they go."""
+
+    def __init__(self, network: Network, probes: Probes) -> None:
+        size = batch_size(_largest(network))
+        self.fit, self.select = (Walk(network, p, size=size) for p in (probes.fit, probes.select))
+
+    def put(self, layer: str, module: torch.nn.Module | None = None) -> None:
+        """Go past a layer, by a module or as it is."""
+        self.fit.put(layer, module)
+        self.select.put(layer, module)
+
+    def evidence(self, layer: Layer, *, seed: int) -> LayerEvidence:
+        """Evidence of the layer that the walks stand before."""
+        survey = Survey(layer)
+        for patches in _patches(layer, self.fit.source(layer.name)):
+            survey.add(patches)
+        ranges, count = self._ranges(layer, survey)
+        sample = _sample(survey, count, seed)
+        patches = self.patches(layer, sample)
+        pre = layer.pre(patches)
+        target = activations(layer, torch.from_numpy(pre)).numpy()
+        return LayerEvidence(ranges, sample, survey.moments, patches, pre, target)
+
+    def patches(self, layer: Layer, sample: Sample) -> np.ndarray:
+        """The sampled patches (n, width), those of fit first, of the layer that stands next."""
+        pairs = ((self.fit, sample.fit), (self.select, sample.select))
+        parts = [_picked(layer, walk.source(layer.name), rows) for walk, rows in pairs]
+        return np.concatenate(parts)
+
+    def _ranges(self, layer: Layer, survey: Survey) -> tuple[Ranges, int]:
+        """The layer's ranges, and how many patches select has."""
+        low, high, count = survey.lower, survey.upper, 0
+        least, most = survey.low, survey.high
+        for patches in _patches(layer, self.select.source(layer.name)):
+            values = activations(layer, layer.pre(patches.double()))
+            low, high = torch.minimum(low, patches.amin(0)), torch.maximum(high, patches.amax(0))
+            least = torch.minimum(least, values.amin(0))
+            most = torch.maximum(most, values.amax(0))
+            count += len(patches)
+        numbers = (low, high, survey.variance, survey.span, least == most)
+        return Ranges(layer, *(t.cpu().numpy() for t in numbers)), count
 
 
-def on_replaced(
-    network: Network, evidence: LayerEvidence, probes: Probes, modules: Mapping[str, nn.Module]
-) -> LayerEvidence:
-    """The same units and rows, on the sources that `modules` compute."""
-    if not modules:
-        return evidence
-    layer, survey = evidence.layer, Survey(evidence.layer)
-    replaced = _patches(network, layer, probes.fit, modules)
-    for patches, original in zip(replaced, _patches(network, layer, probes.fit), strict=True):
-        survey.add(patches, layer.pre(original))
-    patches = _collect(network, layer, probes, evidence.sample, modules)
-    return replace(evidence, patches=patches, moments=survey.moments)
+def kept_rows(layer: Layer) -> int:
+    """How many uniform patches are kept of fit, and of select, where there are so many."""
+    row = 4 * layer.width + 16 * layer.units
+    return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row))
 
 
-class Survey:
-    """Streams over the fit patches of a layer: moments, envelope, unit statistics and extremes."""
-
-    def __init__(self, layer: Layer) -> None:
-        columns, units = layer.weight.shape[1] + 1, layer.units
-        self.layer, self.count = layer, 0
-        self._gram, self._cross = np.zeros((columns, columns)), np.zeros((columns, units))
-        self.lower, self.upper = np.full(columns - 1, np.inf), np.full(columns - 1, -np.inf)
-        self._sum, self._squares = np.zeros(units), np.zeros(units)
-        self._low, self._high = np.full(units, np.inf), np.full(units, -np.inf)
-        self._top, self._near = _Extremes(units), _Extremes(units)
-
-    def add(self, patches: np.ndarray, pre: np.ndarray) -> None:
-        """A batch of patches (n, F) and of the original units' pre-activations (n, U)."""
-        rows = np.hstack([patches.astype(np.float64), np.ones((len(patches), 1))])
-        values = _activations(self.layer, pre)
-        self._gram += rows.T @ rows
-        self._cross += rows.T @ pre
-        self.lower = np.minimum(self.lower, patches.min(0))
-        self.upper = np.maximum(self.upper, patches.max(0))
-        self._sum += values.sum(0)
-        self._squares += (values**2).sum(0)
-        self._low = np.minimum(self._low, values.min(0))
-        self._high = np.maximum(self._high, values.max(0))
-        self._top.add(pre, self.count)
-        self._near.add(-np.abs(pre), self.count)
-        self.count += len(patches)
-
-    @property
-    def moments(self) -> Moments:
-        return Moments(self._gram / self.count, self._cross / self.count)
-
-    @property
-    def variance(self) -> np.ndarray:
-        """(U,) variances; exactly zero for a constant unit, whatever the rounding of the sums."""
-        spread = self._squares / self.count - (self._sum / self.count) ** 2
-        return np.where(self.span > 0, np.maximum(spread, np.finfo(float).tiny), 0.0)
-
-    @property
-    def range(self) -> tuple[np.ndarray, np.ndarray]:
-        """(U,) least and largest activations."""
-        return self._low, self._high
-
-    @property
-    def span(self) -> np.ndarray:
-        return self._high - self._low
-
-    def sample(self, select: int, seed: int) -> Sample:
-        """Uniform rows of fit and of `select` rows, and the extremes of fit beside them."""
-        generator = np.random.default_rng(seed)
-        fit, judged = (_uniform(n, generator) for n in (self.count, select))
-        extremes = np.union1d(self._top.rows, self._near.rows)
-        extra = np.setdiff1d(extremes[extremes >= 0], fit)
-        order = np.argsort(np.concatenate([fit, extra]), kind="stable")
-        role = np.concatenate([np.full(len(fit), FIT), np.full(len(extra), EXTRA)])[order]
-        rows = np.concatenate([fit, extra])[order]
-        return Sample(rows, judged, np.concatenate([role, np.full(len(judged), SELECT)]))
+def _patches(layer: Layer, sources: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The layer's patches (n, width), so many at a time that they stay small."""
+    places = layer.out_shape[1] * layer.out_shape[2]
+    size = max(1, CHUNK_FLOATS // (places * layer.width))
+    for maps in sources:
+        for part in maps.split(size):
+            yield layer.geometry.patches(part)
 
 
-class _Extremes:
-    """The rows of the largest values of each unit, over a stream."""
-
-    def __init__(self, units: int) -> None:
-        self.values = np.full((EXTREMES, units), -np.inf)
-        self.rows = np.full((EXTREMES, units), -1)
-
-    def add(self, values: np.ndarray, offset: int) -> None:
-        ids = np.broadcast_to(np.arange(offset, offset + len(values))[:, None], values.shape)
-        pool, rows = np.vstack([self.values, values]), np.vstack([self.rows, ids])
-        order = np.argsort(-pool, axis=0, kind="stable")[:EXTREMES]
-        self.values = np.take_along_axis(pool, order, 0)
-        self.rows = np.take_along_axis(rows, order, 0)
+def _picked(layer: Layer, sources: Iterable[Tensor], rows: np.ndarray) -> np.ndarray:
+    """The patches (m, width) at sorted `rows`, counted over all samples and positions."""
+    places = layer.out_shape[1] * layer.out_shape[2]
+    wanted, start, parts = torch.tensor(rows), 0, []
+    for maps in sources:
+        stop = start + len(maps) * places
+        low, high = np.searchsorted(rows, [start, stop])
+        for part in (wanted[low:high] - start).split(max(1, CHUNK_FLOATS // layer.width)):
+            parts.append(layer.geometry.patches_at(maps, part.to(maps.device)).cpu())
+        start = stop
+    return torch.cat(parts).numpy()
 
 
-def _activations(layer: Layer, pre: np.ndarray) -> np.ndarray:
-    return apply_heads(layer.heads, torch.from_numpy(pre)).numpy()
+def _sample(survey: Survey, select: int, seed: int) -> Sample:
+    """Uniform rows of fit and of `select` rows, and the extremes of fit beside them."""
+    generator = np.random.default_rng(seed)
+    kept = kept_rows(survey.layer)
+    fit, judged = (_uniform(n, kept, generator) for n in (survey.count, select))
+    extra = np.setdiff1d(survey.extremes, fit)
+    order = np.argsort(np.concatenate([fit, extra]), kind="stable")
+    role = np.concatenate([np.full(len(fit), FIT), np.full(len(extra), EXTRA)])[order]
+    rows = np.concatenate([fit, extra])[order]
+    return Sample(rows, judged, np.concatenate([role, np.full(len(judged), SELECT)]))
 
 
-def _uniform(count: int, generator: np.random.Generator) -> np.ndarray:
-    if count <= SAMPLE:
+def _uniform(count: int, kept: int, generator: np.random.Generator) -> np.ndarray:
+    if count <= kept:
         return np.arange(count)
-    return np.sort(generator.choice(count, SAMPLE, replace=False))
-
-
-def _patches(
-    network: Network, layer: Layer, probes: Tensor, modules: Mapping[str, nn.Module] | None = None
-) -> Iterator[np.ndarray]:
-    """The layer's patches (n, F), a batch of probes at a time."""
-    for batch in probes.split(BATCH):
-        maps = network.record(batch, [layer.source], modules=modules)[layer.source]
-        yield layer.geometry.patches(maps).numpy()
-
-
-def _collect(
-    network: Network,
-    layer: Layer,
-    probes: Probes,
-    sample: Sample,
-    modules: Mapping[str, nn.Module],
-) -> np.ndarray:
-    """The sampled patches (n, F), those of fit first."""
-    parts = []
-    for tensor, rows in ((probes.fit, sample.fit), (probes.select, sample.select)):
-        start = 0
-        for patches in _patches(network, layer, tensor, modules):
-            inside = rows[(rows >= start) & (rows < start + len(patches))]
-            parts.append(patches[inside - start])
-            start += len(patches)
-    return np.concatenate(parts)
+    return np.sort(generator.choice(count, kept, replace=False))
 
 
 def _slope(head: Head, values: np.ndarray, margin: float) -> np.ndarray:
@@ -272,3 +217,10 @@ def _slope(head: Head, values: np.ndarray, margin: float) -> np.ndarray:
     grid = values[:, None] + step * np.arange(-4, 5)
     outputs = apply_heads([head], torch.from_numpy(grid.reshape(-1, 1))).numpy().reshape(grid.shape)
     return np.abs(np.diff(outputs, axis=1)).max(1) / step
+
+
+def _largest(network: Network) -> int:
+    """How many numbers the largest value in the graph has, for one sample."""
+    values = (node.meta.get("val") for node in network.graph.nodes)
+    sizes = [v.shape[1:].numel() for v in values if isinstance(v, Tensor) and v.dim()]
+    return max((int(s) for s in sizes), default=1)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from grammars.coding import program_bits
-from grammars.compiled import compile_bank
+from grammars.compiled import CompiledBank, compile_bank
 from grammars.program import Node
 from oracles.evidence import fvu, largest_error
 from synth.affine import float_bounds
@@ -60,21 +61,32 @@ def judge(
 ) -> list[Candidate]:
     """Evaluate and bound programs of one unit."""
     layer, channel, grammar = evidence.layer, evidence.channel, evidence.grammar
-    bank = compile_bank(programs, layer.scope.index, grammar)
-    outputs = bank.apply(layer.readable)
-    target, variance = layer.target[:, channel], float(layer.variance[channel])
-    fit, select = np.setdiff1d(layer.judged, layer.select), layer.select
+    bank = compile_bank(programs, evidence.scope.index, grammar)
+    outputs = bank.heads(_rows(evidence, bank)).numpy()
+    target, variance = layer.target[:, channel], float(layer.ranges.variance[channel])
+    fit, select = layer.uniform, layer.select
     rows = zip(
         programs,
-        [program_bits(p, layer.scope, grammar) for p in programs],
+        [program_bits(p, evidence.scope, grammar) for p in programs],
         fvu(outputs[fit], target[fit], variance).tolist(),
         fvu(outputs[select], target[select], variance).tolist(),
         largest_error(outputs, target).tolist(),
-        float_bounds(layer, [channel] * len(programs), bank).tolist(),
+        float_bounds(layer.ranges, [channel] * len(programs), bank, narrow=True).tolist(),
         engines,
         strict=True,
     )
     return [Candidate(*row) for row in rows]
+
+
+def _rows(evidence: UnitEvidence, bank: CompiledBank) -> torch.Tensor:
+    """The affine rows (n, R) of a bank that may read siblings, before and behind their heads."""
+    layer, size = evidence.layer, len(evidence.scope.columns)
+    own, after, before = np.split(bank.weight, [size, size + layer.layer.units], axis=1)
+    rows = layer.patches[:, layer.layer.part(evidence.channel)].astype(np.float64) @ own.T
+    for weights, values in ((after, layer.target), (before, layer.pre)):
+        if weights.any():
+            rows += values @ weights.T
+    return torch.from_numpy(rows + bank.bias)
 
 
 def front(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

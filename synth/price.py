@@ -15,27 +15,30 @@ from torch import Tensor
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from synth.assembly import BankModule
-from synth.evidence import LayerEvidence
+from synth.batches import Batch, Inputs
 from synth.fronts import Candidate
 from synth.layers import Layer
 from synth.network import Network
 from synth.outputs import as_rows, log_probabilities
 
 PROBES = 512  # fit probes that prices are measured on, evenly spread: probes may be sorted
+LEAST = 16  # as few as these where gradients of more would be large
+HELD = 2**28  # numbers of all gradients together, at most
 CLASSES = 16  # up to which the expectation over answers is exact
 DRAWS = 8  # answers drawn from each distribution of more classes
 
 
-def priced_probes(fit: Tensor) -> Tensor:
-    """The fit probes (N, *input_shape) that prices are measured on."""
-    places = np.linspace(0, len(fit) - 1, min(PROBES, len(fit))).astype(np.int64)
-    return fit[torch.from_numpy(places)]
+def priced_probes(network: Network, fit: Inputs) -> Batch:
+    """The fit probes that prices are measured on, as one batch."""
+    numbers = CLASSES * sum(int(np.prod(la.out_shape)) for la in network.layers)
+    count = min(len(fit), PROBES, max(LEAST, HELD // numbers))
+    return fit.take(np.linspace(0, len(fit) - 1, count).astype(np.int64)).batch()
 
 
-def gradients(network: Network, probes: Tensor, *, seed: int) -> dict[str, Tensor]:
+def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Tensor]:
     """Per layer (S, N, U, h, w): gradients of log p(y | x) for S answers, scaled by √probability.
 
-    The sum over S of squares is an expectation over answers. `probes` are (N, *input_shape).
+    The sum over S of squares is an expectation over answers. `probes` are N samples.
     """
     names = [la.name for la in network.layers]
     recorded = network.record(probes, names, grad=True)
@@ -52,23 +55,22 @@ def gradients(network: Network, probes: Tensor, *, seed: int) -> dict[str, Tenso
 
 def costs(
     network: Network,
-    evidence: LayerEvidence,
+    layer: Layer,
     fronts: Sequence[Sequence[Candidate]],
     slopes: Tensor,
-    probes: Tensor,
+    probes: Batch,
     grammar: Grammar,
 ) -> list[np.ndarray]:
     """For each unit (C,) nats: what each candidate of its front would cost alone.
 
     `slopes` (S, N, U, h, w) are the layer's `gradients` on `probes`.
     """
-    layer = evidence.layer
     source = network.record(probes, [layer.source, layer.name])
     maps, units = source[layer.source], source[layer.name]
     siblings = torch.cat([units, _pre_maps(layer, maps)], 1)
     result = []
     for channel, candidates in enumerate(fronts):
-        outputs = _outputs(evidence, candidates, maps, siblings, grammar)
+        outputs = _outputs(layer, candidates, maps, siblings, grammar)
         errors = outputs - units[:, channel : channel + 1]
         change = torch.einsum("snhw,nchw->snc", slopes[:, :, channel], errors)
         result.append((0.5 * (change.double() ** 2).mean(1).sum(0)).numpy())
@@ -93,15 +95,14 @@ def _pre_maps(layer: Layer, maps: Tensor) -> Tensor:
 
 
 def _outputs(
-    evidence: LayerEvidence,
+    layer: Layer,
     candidates: Sequence[Candidate],
     maps: Tensor,
     siblings: Tensor,
     grammar: Grammar,
 ) -> Tensor:
     """(N, C, h, w): candidates on the original sources; siblings are read from the original too."""
-    size = len(evidence.scope.columns)
-    bank = compile_bank([c.program for c in candidates], evidence.scope.index, grammar)
-    own = torch.from_numpy(bank.weight[:, size:]).float()
-    rows = BankModule(bank, evidence.layer).rows(maps)
-    return bank.heads(rows + torch.einsum("ru,nuhw->nrhw", own, siblings))
+    bank = compile_bank([c.program for c in candidates], layer.scope.index, grammar)
+    read = torch.from_numpy(bank.weight[:, layer.width :]).to(siblings)
+    rows = BankModule(bank, layer).to(maps.device).rows(maps)
+    return bank.heads(rows + torch.einsum("ru,nuhw->nrhw", read, siblings))

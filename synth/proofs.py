@@ -16,12 +16,12 @@ from grammars.grammar import Grammar
 from grammars.names import Names
 from grammars.text import format_program
 from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
-from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
+from oracles.claims import Box, Claim, Proved, Refuted, Unknown, Verdict
 from oracles.cross_check import smt_check
 from oracles.prove import prove_layer
-from synth.affine import affine_forms, unit_bank
+from synth.affine import affine_forms, by_group, chosen, unit_bank, unit_box
 from synth.assembly import LayerChoice, Status, opaque_unit, source_index
-from synth.evidence import LayerEvidence
+from synth.evidence import Ranges
 
 DOMAIN = "envelope"
 
@@ -51,7 +51,7 @@ class UnitProof:
 
 def prove_choices(
     choices: Sequence[LayerChoice],
-    evidence: Mapping[str, LayerEvidence],
+    ranges: Mapping[str, Ranges],
     grammar: Grammar,
     *,
     max_error: float,
@@ -64,7 +64,7 @@ def prove_choices(
     return [
         proof
         for choice in choices
-        for proof in _layer(choice, evidence[choice.layer.name], grammar, max_error)
+        for proof in _layer(choice, ranges[choice.layer.name], grammar, max_error)
     ]
 
 
@@ -90,13 +90,13 @@ def without_refuted(
 def save_certificates(
     folder: Path,
     choices: Sequence[LayerChoice],
-    evidence: Mapping[str, LayerEvidence],
+    ranges: Mapping[str, Ranges],
     proofs: Sequence[UnitProof],
     names: Names,
     grammar: Grammar,
 ) -> None:
     """Write the certificates of all checked proofs, and the numbers that they speak of."""
-    layers = [_certified_layer(evidence[c.layer.name], names) for c in choices]
+    layers = [_certified_layer(ranges[c.layer.name], names) for c in choices]
     programs = {c.layer.name: c.expanded(grammar) for c in choices}
     units = [
         CertifiedUnit(
@@ -134,39 +134,40 @@ def verdict_row(proof: UnitProof) -> dict[str, object]:
 
 
 def _layer(
-    choice: LayerChoice, evidence: LayerEvidence, grammar: Grammar, max_error: float
+    choice: LayerChoice, ranges: Ranges, grammar: Grammar, max_error: float
 ) -> list[UnitProof]:
+    layer = choice.layer
     bank = compile_bank(choice.expanded(grammar), source_index(choice.scope), grammar)
-    forms = affine_forms(evidence, bank)
-    form_of = {unit: i for i, unit in enumerate(forms.places)}
-    claimed = [u.channel for u in choice.units if _claims(u.status) and u.channel in form_of]
-    box = Box(evidence.lower, evidence.upper)
-    epsilons = [epsilon_of(evidence, c, max_error) for c in claimed]
+    forms = affine_forms(layer, range(layer.units), bank)
+    claimed = [i for i, c in enumerate(forms.places) if _claims(choice.units[c].status)]
+    epsilons = [epsilon_of(ranges, c, max_error) for c in range(layer.units)]
     verdicts: dict[int, tuple[Verdict, Verdict | None]] = {}
-    if claimed:
-        units = unit_bank(choice.layer, claimed)
-        programs = _chosen(forms.bank, [form_of[c] for c in claimed])
-        found = prove_layer(units, programs, box, epsilons)
-        for i, (channel, verdict) in enumerate(zip(claimed, found, strict=True)):
+    for group in by_group(layer, [forms.places[i] for i in claimed]):
+        places = [claimed[g] for g in group]
+        channels = [forms.places[i] for i in places]
+        units, programs = unit_bank(layer, channels), chosen(forms.bank, places)
+        box, claims = unit_box(ranges, channels[0]), [epsilons[c] for c in channels]
+        found = prove_layer(units, programs, box, claims)
+        for i, (channel, verdict) in enumerate(zip(channels, found, strict=True)):
             checked = isinstance(verdict, Proved)
-            smt = smt_check(units[i], programs[i], box, epsilons[i]) if checked else None
+            smt = smt_check(units[i], programs[i], box, claims[i]) if checked else None
             verdicts[channel] = verdict, smt
     return [
         UnitProof(
-            layer=choice.layer.name,
+            layer=layer.name,
             channel=u.channel,
-            epsilon=epsilon_of(evidence, u.channel, max_error),
+            epsilon=epsilons[u.channel],
             verdict=verdicts.get(u.channel, (_unclaimed(u.status), None))[0],
             smt=verdicts.get(u.channel, (None, None))[1],
-            deviation=float(np.sqrt(evidence.variance[u.channel])),
+            deviation=float(np.sqrt(ranges.variance[u.channel])),
         )
         for u in choice.units
     ]
 
 
-def epsilon_of(evidence: LayerEvidence, channel: int, max_error: float) -> Fraction:
+def epsilon_of(ranges: Ranges, channel: int, max_error: float) -> Fraction:
     """The ε of a unit, from its range on fit alone."""
-    return Fraction(max_error) * Fraction(float(evidence.span[channel]))
+    return Fraction(max_error) * Fraction(float(ranges.span[channel]))
 
 
 def _claims(status: Status) -> bool:
@@ -181,20 +182,14 @@ def _unclaimed(status: Status) -> Unknown:
     return Unknown(reasons.get(status, "no oracle knows a bound for a program of this form"))
 
 
-def _chosen(bank: AffineBank, places: Sequence[int]) -> AffineBank:
-    chosen = list(places)
-    heads = tuple(bank.heads[i] for i in chosen)
-    return AffineBank(bank.weights[chosen], bank.biases[chosen], heads)
-
-
-def _certified_layer(evidence: LayerEvidence, names: Names) -> CertifiedLayer:
-    layer = evidence.layer
+def _certified_layer(ranges: Ranges, names: Names) -> CertifiedLayer:
+    layer = ranges.layer
     offsets = layer.geometry.offsets()
     return CertifiedLayer(
         name=layer.name,
-        weight=layer.weight,
+        weight=layer.spread(range(layer.units)),
         bias=layer.bias,
-        box=Box(evidence.lower, evidence.upper),
+        box=Box(ranges.lower, ranges.upper),
         names={names.of(layer.source, c): c for c in range(layer.in_shape[0])},
         channels=layer.in_shape[0],
         rows=tuple(sorted({dy for dy, _ in offsets})),

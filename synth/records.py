@@ -12,7 +12,6 @@ from grammars.program import Node
 from grammars.text import format_program, parse_program
 from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.choice import Point
-from synth.evidence import scope_of
 from synth.fronts import Candidate
 from synth.layers import Layer
 
@@ -54,7 +53,7 @@ class Records:
     ) -> tuple[LayerChoice, ...]:
         """Choices from {layer: rows of `unit`}."""
         return tuple(
-            LayerChoice(la, scope_of(la), tuple(self._unit(row) for row in rows[la.name]))
+            LayerChoice(la, la.scope, tuple(self._unit(row) for row in rows[la.name]))
             for la in layers
         )
 

@@ -1,6 +1,7 @@
 """Programs over tensors, with autograd and on any device."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -51,7 +52,9 @@ class TorchAlgebra(Algebra):
         return total
 
     def call(self, function: Transcendental, x: Any) -> Any:
-        return getattr(torch, function.torch)(x) if isinstance(x, Tensor) else function.function(x)
+        return (
+            attrgetter(function.torch)(torch)(x) if isinstance(x, Tensor) else function.function(x)
+        )
 
 
 def _like(value: Any, other: Tensor) -> Tensor:

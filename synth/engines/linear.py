@@ -1,26 +1,32 @@
 """The linear engine: constants, copies and negations of siblings, sparse rounded weights.
 
 Supports come from the Gram metric, nested from all weights to none; constants on a support are
-rounded to dyadic grids from coarse to practically exact, each rounding made up for by the rest.
+rounded to dyadic grids from coarse to practically exact, each rounding made up for by the rest. For
+units of many weights, support and rounding are found in one pass (`synth.dead_zone`).
 """
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 
+from grammars.coding import row_cost
 from grammars.hoist import hoist
 from grammars.interpreters.affine import Affine
 from grammars.primitive import Real
 from grammars.program import PRE, Node, const, linear, tap
-from synth.engine import UnitEvidence, sum_of_taps, with_head
-from synth.metric import Metric, unit_metric
+from synth.dead_zone import Roundings, rebiased, roundings
+from synth.engine import UnitEvidence, weighted_taps, with_head
+from synth.metric import Metric, refit_metric, unit_metric
 from synth.rounding import BIAS_SHIFT, round_compensated
 from synth.sparse import supports
 
+WIDE = 256  # weights of a unit from which supports are not searched one removal at a time
 COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
+KEPT = (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05)  # shares of weights that wide units may keep
+THINNED = 1.1  # a wide unit's candidates differ by this factor in bits
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
 CAUTIONS = (0.0, 0.1, 1.0)  # how much the metric fears inputs that probes do not show
 FLOAT32_BITS = 24
@@ -37,25 +43,27 @@ class LinearEngine:
         return islice(_all(evidence), budget)
 
     def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
-        """The same support, grid and head, with constants for these sources."""
-        hoisted = hoist(program, evidence.grammar)
-        index = evidence.layer.scope.index
-        size = len(evidence.layer.scope.columns)
+        """The same support, grid and head, with constants for the replaced sources.
+
+        Of a program of more than `WIDE` terms only the bias is fitted.
+        """
+        hoisted, index = hoist(program, evidence.grammar), evidence.scope.index
+        size = len(evidence.scope.columns)
         if len(hoisted.rows) != 1 or any(index[k] >= size for k in hoisted.rows[0].weights):
             return None
-        support, step, bias_step = _shape(hoisted.rows[0], index)
-        metric = unit_metric(evidence.layer, evidence.channel)
-        constants = np.zeros(size + 1)
-        constants[np.append(support, size)] = round_compensated(
-            metric.restricted(support), step, bias_step=bias_step
-        )
+        row = hoisted.rows[0]
+        many = len(row.weights) > WIDE
+        constants = (_shifted if many else _refitted)(row, evidence)
         params = {k: v for k, v in program.params if isinstance(v, float)}
-        return with_head(evidence.head, sum_of_taps(evidence.layer, constants), **params)
+        return with_head(evidence.head, weighted_taps(evidence.scope, constants), **params)
 
 
 def _all(evidence: UnitEvidence) -> Iterator[Node]:
     yield from _constants(evidence)
     yield from _siblings(evidence)
+    if len(evidence.scope.columns) > WIDE:
+        yield from _wide(evidence)
+        return
     for caution in CAUTIONS:
         metric = unit_metric(evidence.layer, evidence.channel, caution=caution)
         chosen = supports(metric, _sizes(metric.size))
@@ -68,7 +76,7 @@ def _constants(evidence: UnitEvidence) -> Iterator[Node]:
     """Zero, and the mean activation in short dyadics of its own size and of the unit's range."""
     layer = evidence.layer
     values = layer.target[layer.fit, evidence.channel]
-    span = float(layer.span[evidence.channel])
+    span = float(layer.ranges.span[evidence.channel])
     yield const(0.0)
     if not span:
         yield const(float(values[0]))  # not the mean: equal numbers have a sum that is rounded
@@ -82,17 +90,18 @@ def _constants(evidence: UnitEvidence) -> Iterator[Node]:
 
 def _siblings(evidence: UnitEvidence) -> Iterator[Node]:
     """Copies and negations of units of lower index whose pre-activations are near."""
-    layer, head = evidence.layer, evidence.head
-    bank = layer.layer.name
-    pre = layer.pre[layer.fit]
-    own = pre[:, evidence.channel]
-    spread = float(own.var())
-    for j in range(evidence.channel):
-        reference = tap(f"{bank}{PRE}", j)
-        if ((own - pre[:, j]) ** 2).mean() < NEAR * spread and layer.layer.heads[j] == head:
+    layer, channel = evidence.layer, evidence.channel
+    bank, heads = layer.layer.name, layer.layer.heads
+    square, own = np.diagonal(layer.likeness), layer.likeness[channel]
+    spread = float(layer.pre[layer.fit, channel].var())
+    for j in range(channel):
+        if layer.layer.part(j) != layer.layer.part(channel):
+            continue  # siblings read the same columns
+        sizes, twice = square[channel] + square[j], 2 * own[j]
+        if sizes - twice < NEAR * spread and heads[j] == evidence.head:
             yield tap(bank, j)
-        if ((own + pre[:, j]) ** 2).mean() < NEAR * spread:
-            yield with_head(head, linear([(-1.0, reference)]))
+        if sizes + twice < NEAR * spread:
+            yield with_head(evidence.head, linear([(-1.0, tap(f"{bank}{PRE}", j))]))
 
 
 def _grids(
@@ -105,18 +114,53 @@ def _grids(
     for j in grids:
         step = 2.0 ** (math.floor(math.log2(largest)) - j)
         constants = np.zeros(metric.size + 1)
-        constants[keep] = round_compensated(inner, step, bias_step=_bias_step(inner, step))
-        pre = sum_of_taps(evidence.layer, constants)
-        yield with_head(evidence.head, pre, **_parameters(evidence, snapped=j <= SNAPPED))
+        bias_step = _bias_step(float(inner.target[-1]), step)
+        constants[keep] = round_compensated(inner, step, bias_step=bias_step)
+        yield _program(evidence, constants, snapped=j <= SNAPPED)
 
 
-def _bias_step(metric: Metric, step: float) -> float:
+def _wide(evidence: UnitEvidence) -> Iterator[Node]:
+    """Those roundings of a unit of many weights that no other beats in bits and loss."""
+    weights = evidence.layer.layer.weight[evidence.channel]
+    largest = float(np.abs(weights).max(initial=0.0))
+    if not largest:
+        return
+    pairs = [*product(COARSE, KEPT), *product(FINE, (1.0,))]
+    steps = np.exp2(math.floor(math.log2(largest)) - np.array([j for j, _ in pairs], dtype=float))
+    kept, bias = [k for _, k in pairs], float(evidence.layer.layer.bias[evidence.channel])
+    bias_steps = np.array([_bias_step(bias, step) for step in steps])
+    for caution in CAUTIONS[:2]:
+        found = roundings(evidence.layer, evidence.channel, steps, kept, caution=caution)
+        found, losses = rebiased(evidence.layer, evidence.channel, found, bias_steps)
+        for i in _thinned(found, losses):
+            snapped = bool(steps[i] * 2.0**SNAPPED >= steps[0])
+            yield _program(evidence, found.constants[i], snapped=snapped)
+
+
+def _thinned(found: Roundings, losses: np.ndarray) -> list[int]:
+    """The places of the best roundings, cheapest first, each a good deal dearer than the last."""
+    bits = [row_cost(row) for row in found.integers]
+    chosen: list[int] = []
+    for i in sorted(range(len(bits)), key=lambda i: (bits[i], losses[i])):
+        if chosen and losses[i] >= losses[chosen[-1]]:
+            continue
+        if len(chosen) > 1 and bits[i] < THINNED * bits[chosen[-2]]:
+            chosen.pop()
+        chosen.append(i)
+    return chosen
+
+
+def _program(evidence: UnitEvidence, constants: np.ndarray, *, snapped: bool) -> Node:
+    pre = weighted_taps(evidence.scope, constants)
+    return with_head(evidence.head, pre, **_parameters(evidence, snapped=snapped))
+
+
+def _bias_step(bias: float, step: float) -> float:
     """Finer than the weights' step, but of no more bits than a float32 holds.
 
     The replacement runs in float32: a constant that it cannot hold would not be the one proved.
     """
-    bias = abs(float(metric.target[-1]))
-    least = 2.0 ** (math.floor(math.log2(bias)) - FLOAT32_BITS + 2) if bias else 0.0
+    least = 2.0 ** (math.floor(math.log2(abs(bias))) - FLOAT32_BITS + 2) if bias else 0.0
     return max(step * 2.0**-BIAS_SHIFT, least)
 
 
@@ -129,11 +173,32 @@ def _parameters(evidence: UnitEvidence, *, snapped: bool) -> dict[str, float]:
     return {name: spec.snap(value) for name, value, spec in pairs if isinstance(spec, Real)}
 
 
-def _shape(row: Affine, index: dict) -> tuple[np.ndarray, float, float]:
-    """The support of a row and the coarsest grids that its weights and its bias are on."""
+def _refitted(row: Affine, evidence: UnitEvidence) -> np.ndarray:
+    """All constants of a row, (F+1,), fitted and rounded again on its own support and grid."""
+    index = evidence.scope.index
     support = np.array(sorted(index[key] for key in row.weights), dtype=int)
+    metric = refit_metric(evidence.layer, evidence.channel, _sources(evidence), support)
     step = _grid_of(row.weights.values())
-    return support, step, min(step, max(_grid_of([row.bias]), step * 2.0**-BIAS_SHIFT))
+    bias_step = min(step, max(_grid_of([row.bias]), _bias_step(float(metric.target[-1]), step)))
+    constants = np.zeros(len(evidence.scope.columns) + 1)
+    constants[np.append(support, -1)] = round_compensated(metric, step, bias_step=bias_step)
+    return constants
+
+
+def _shifted(row: Affine, evidence: UnitEvidence) -> np.ndarray:
+    """The constants of a row, (F+1,), with another bias."""
+    index, layer = evidence.scope.index, evidence.layer
+    constants = np.zeros(len(evidence.scope.columns) + 1)
+    constants[[index[key] for key in row.weights]] = list(row.weights.values())
+    constants[-1] = row.bias
+    step = _grid_of(row.weights.values())
+    found = Roundings(constants[None], np.array([step]))
+    bias_steps = np.array([_bias_step(row.bias, step)])
+    return rebiased(layer, evidence.channel, found, bias_steps, _sources(evidence))[0].constants[0]
+
+
+def _sources(evidence: UnitEvidence) -> np.ndarray:
+    return evidence.layer.patches if evidence.replaced is None else evidence.replaced
 
 
 def _grid_of(values: Iterable[float]) -> float:

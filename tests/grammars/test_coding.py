@@ -14,7 +14,6 @@ from grammars.coding import (
     Scope,
     decode,
     encode,
-    op_words,
     opaque_bits,
     program_bits,
 )
@@ -120,7 +119,7 @@ def test_a_large_bias_costs_its_logarithm() -> None:
 def test_weights_of_the_grammar_are_the_prices() -> None:
     """A primitive with more weight has a shorter word."""
     heavy = load_grammar(weights={"tanh": 1000.0}, installed=False)
-    assert len(op_words(heavy)["tanh"]) < len(op_words(core())["tanh"])
+    assert len(heavy.words["tanh"]) < len(core().words["tanh"])
 
 
 def test_user_primitives_are_paid_for_with_their_source() -> None:

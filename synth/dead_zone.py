@@ -1,0 +1,150 @@
+"""Many sparse roundings of one wide unit at once, by one factor that its whole layer shares.
+
+One pass over the constants rounds each, or drops it where that costs less than what it saves, and
+spreads the error over those still to come (GPTQ, Frantar et al. 2022; SparseGPT, Frantar and
+Alistarh 2023). The metric is that of all patches, so its factor serves every unit of a layer, every
+grid and every sparsity; what a unit's head shuts out is left to the bias. The cost for a unit grows
+with the square of its weights, where the metric of its own (`synth.metric`) costs their cube.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from synth.evidence import LayerEvidence
+from synth.metric import FLOOR, RIDGE, own_constants, spread_of
+
+TILE = 64  # constants whose errors are spread together
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """One block of a layer: `order` (f,) of its columns, and of the bias behind them, and the upper
+    Cholesky factor (f+1, f+1) of the inverse Gram in that order."""
+
+    order: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def cost(self) -> np.ndarray:
+        """(f,) what a squared unit of error in each column costs, once it cannot be made up for."""
+        return 1 / np.diagonal(self.upper)[:-1] ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class Roundings:
+    """K roundings of a unit: `constants` (K, fan+1) with integers (K, fan) times `steps` (K,)."""
+
+    constants: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def integers(self) -> np.ndarray:
+        return np.round(self.constants[:, :-1] / self.steps[:, None]).astype(np.int64)
+
+
+def roundings(
+    evidence: LayerEvidence,
+    channel: int,
+    steps: Sequence[float] | np.ndarray,
+    kept: Sequence[float],
+    *,
+    caution: float = 0.0,
+) -> Roundings:
+    """A rounding of unit `channel` for each pair of a step and a share of weights to be kept.
+
+    A weight is dropped where that costs less than dropping the unit's own weight at the quantile
+    1 − kept of costs. Biases are those of the unit: `rebiased` fits them.
+    """
+    own, columns = own_constants(evidence, channel), np.asarray(steps, dtype=np.float64)
+    result = np.empty((len(columns), len(own)))
+    result[:, -1] = own[-1]
+    shares, start = np.asarray(kept), 0
+    for factor in _factors(evidence, caution, _block(evidence, channel)):
+        size = len(factor.order)
+        inner = own[start : start + size][factor.order]
+        limits = np.quantile(inner**2 * factor.cost, 1 - shares)
+        limits[shares >= 1] = 0.0
+        result[:, start + factor.order] = _rounded(factor, inner, columns, limits)
+        start += size
+    return Roundings(result, columns)
+
+
+def rebiased(
+    evidence: LayerEvidence,
+    channel: int,
+    found: Roundings,
+    bias_steps: np.ndarray,
+    patches: np.ndarray | None = None,
+) -> tuple[Roundings, np.ndarray]:
+    """The roundings with the biases (on grids of `bias_steps` (K,)) that lose least; and the losses
+    (K,), mean squared errors of the pre-activation where the head is open, and a little elsewhere.
+
+    `patches` (n, width) are those of replaced sources, by default the original ones.
+    """
+    patches = evidence.patches if patches is None else patches
+    rows, part = evidence.fit, evidence.layer.part(channel)
+    weight = evidence.gates(channel)[rows] / len(rows)
+    weight = weight + FLOOR * np.isin(rows, evidence.uniform) / len(evidence.uniform)
+    used = np.flatnonzero(weight)
+    weight = weight[used, None]
+    pre = patches[rows[used]][:, part] @ found.constants[:, :-1].T.astype(np.float32)
+    error = evidence.pre[rows[used], channel][:, None] - pre
+    bias = (weight * error).sum(0) / weight.sum()
+    bias = np.round(bias / bias_steps) * bias_steps
+    losses = (weight * (error - bias) ** 2).sum(0)
+    return Roundings(np.column_stack([found.constants[:, :-1], bias]), found.steps), losses
+
+
+def _block(evidence: LayerEvidence, channel: int) -> int:
+    layer = evidence.layer
+    return channel * layer.groups // layer.units
+
+
+@lru_cache(maxsize=8)
+def _factors(evidence: LayerEvidence, caution: float, group: int) -> tuple[Factor, ...]:
+    """The factors of the blocks that the units of a group read."""
+    layer, grams = evidence.layer, evidence.moments.gram
+    parts = len(grams) // layer.groups
+    part = layer.part(group * layer.units // layer.groups)
+    spread, found = spread_of(evidence, part), []
+    size = grams.shape[1] - 1
+    for number in range(parts):
+        columns = np.arange(number * size, min((number + 1) * size, layer.fan))
+        keep = np.append(np.arange(len(columns)), size)
+        gram = grams[group * parts + number][np.ix_(keep, keep)]
+        gram[np.diag_indices_from(gram)] += caution * spread[np.append(columns, -1)]
+        found.append(_factor(gram))
+    return tuple(found)
+
+
+def _factor(gram: np.ndarray) -> Factor:
+    """The columns of largest curvature first, the bias last."""
+    gram = gram.copy()
+    ridge = 100 * RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
+    gram[np.diag_indices_from(gram)] += ridge
+    order = np.argsort(-np.diagonal(gram)[:-1], kind="stable")
+    keep = np.append(order, len(order))
+    inverse = np.linalg.inv(gram[np.ix_(keep, keep)])
+    return Factor(order, np.linalg.cholesky((inverse + inverse.T) / 2).T)
+
+
+def _rounded(factor: Factor, own: np.ndarray, steps: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """(K, f) constants in the factor's order, from `own` (f,) for each step and limit (K,)."""
+    size, upper, cost = len(own), factor.upper, factor.cost
+    theta = np.repeat(own[:, None], len(steps), axis=1)  # (f, K): a column is one row of memory
+    for start in range(0, size, TILE):
+        stop = min(start + TILE, size)
+        errors = np.empty((stop - start, len(steps)))
+        for i in range(start, stop):
+            value = theta[i]
+            near = np.round(value / steps) * steps
+            gain = (value**2 - (value - near) ** 2) * cost[i]
+            near[gain < limits] = 0.0
+            errors[i - start] = (value - near) / upper[i, i]
+            theta[i] = near
+            theta[i + 1 : stop] -= upper[i, i + 1 : stop, None] * errors[i - start]
+        theta[stop:] -= upper[start:stop, stop:size].T @ errors
+    return theta.T

@@ -1,0 +1,130 @@
+"""One pass over the patches of a layer: moments in blocks, envelope, statistics and extremes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from synth.layers import Layer
+from synth.modules import apply_heads
+
+CHUNK_FLOATS = 2**23  # numbers of patches that are held at once
+BLOCK = 4096  # columns of one block of the Gram matrix, at most
+EXTREMES = 32  # patches kept for each unit at its top, and as many at its threshold
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Over all fit patches x: `gram` (B, f+1, f+1), the mean of [x, 1][x, 1]ᵀ in blocks of columns.
+
+    A layer has a block for each group; one of more than `BLOCK` columns has several of equal
+    length, filled up with zeros, and what its blocks have to do with each other is not known.
+    `cross` (fan+1, U) is the mean of [x, 1] · pre, of each unit's own columns with its
+    pre-activation.
+    """
+
+    gram: np.ndarray
+    cross: np.ndarray
+
+
+def blocks_of(layer: Layer) -> tuple[int, int]:
+    """How many blocks the moments of a layer have, and how many columns each."""
+    parts = 1 if layer.groups > 1 else -(-layer.fan // BLOCK)
+    return layer.groups * parts, -(-layer.fan // parts)
+
+
+def activations(layer: Layer, pre: Tensor) -> Tensor:
+    """The units (n, U) from their pre-activations."""
+    return apply_heads(layer.heads, pre)
+
+
+class Survey:
+    """Streams over the fit patches of a layer, in float64, on the device of the patches."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer, self.count = layer, 0
+        self._gram: Tensor | float = 0.0
+        self._cross: Tensor | float = 0.0
+        self._sum: Tensor | float = 0.0
+        self._squares: Tensor | float = 0.0
+        self._top, self._near = _Extremes(), _Extremes()
+
+    def add(self, patches: Tensor) -> None:
+        """A batch of patches (n, width)."""
+        wide = patches.double()
+        pre = self.layer.pre(wide)
+        values = activations(self.layer, pre)
+        rows = self._blocks(wide)
+        self._gram = self._gram + rows.transpose(1, 2) @ rows
+        self._cross = self._cross + self._products(rows, pre)
+        self._sum = self._sum + values.sum(0)
+        self._squares = self._squares + (values**2).sum(0)
+        self._bound(patches, values)
+        self._top.add(pre, self.count)
+        self._near.add(-pre.abs(), self.count)
+        self.count += len(patches)
+
+    @property
+    def moments(self) -> Moments:
+        gram, cross = torch.as_tensor(self._gram), torch.as_tensor(self._cross)
+        return Moments(*((t / self.count).cpu().numpy() for t in (gram, cross)))
+
+    @property
+    def variance(self) -> Tensor:
+        """(U,) variances; exactly zero for a constant unit, whatever the rounding of the sums."""
+        mean, square = (torch.as_tensor(t) / self.count for t in (self._sum, self._squares))
+        spread = (square - mean**2).clamp_min(torch.finfo(torch.float64).tiny)
+        return torch.where(self.span > 0, spread, torch.zeros_like(spread))
+
+    @property
+    def span(self) -> Tensor:
+        """(U,) ranges of the activations."""
+        return self.high - self.low
+
+    @property
+    def extremes(self) -> np.ndarray:
+        """Rows of the largest pre-activations, and of those nearest to zero, of any unit."""
+        found = torch.cat([self._top.rows.flatten(), self._near.rows.flatten()])
+        return np.unique(found.cpu().numpy())
+
+    def _blocks(self, wide: Tensor) -> Tensor:
+        """(B, n, f+1): the columns of each block, and a column of ones."""
+        count, size = blocks_of(self.layer)
+        filled = F.pad(wide, (0, count * size - wide.shape[1]))
+        parts = filled.unflatten(1, (count, size)).transpose(0, 1)
+        return F.pad(parts, (0, 1), value=1.0)
+
+    def _products(self, rows: Tensor, pre: Tensor) -> Tensor:
+        """(fan+1, U): each unit's columns, and the ones, with its pre-activation."""
+        layer = self.layer
+        if layer.groups > 1:
+            own = pre.unflatten(1, (layer.groups, -1)).transpose(0, 1)
+            return (rows.transpose(1, 2) @ own).transpose(0, 1).flatten(1)
+        sums = rows.transpose(1, 2) @ pre
+        return torch.cat([sums[:, :-1].flatten(0, 1)[: layer.fan], sums[0, -1:]])
+
+    def _bound(self, patches: Tensor, values: Tensor) -> None:
+        ends = patches.amin(0), patches.amax(0), values.amin(0), values.amax(0)
+        if self.count:
+            low, high = torch.minimum, torch.maximum
+            old = self.lower, self.upper, self.low, self.high
+            ends = tuple(f(a, b) for f, a, b in zip((low, high) * 2, old, ends, strict=True))
+        self.lower, self.upper, self.low, self.high = ends
+
+
+class _Extremes:
+    """The rows of the largest values of each unit, over a stream."""
+
+    def __init__(self) -> None:
+        self.values = self.rows = torch.zeros(0)
+
+    def add(self, values: Tensor, offset: int) -> None:
+        top, rows = values.topk(min(EXTREMES, len(values)), dim=0)
+        rows = rows + offset
+        if self.rows.numel():
+            top, rows = torch.cat([self.values, top]), torch.cat([self.rows, rows])
+            top, order = top.topk(min(EXTREMES, len(top)), dim=0)
+            rows = rows.gather(0, order)
+        self.values, self.rows = top, rows
