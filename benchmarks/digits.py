@@ -83,6 +83,7 @@ def _network(report: Report, network: str, out: Path, jobs: int) -> None:
     smt = sum(u["smt_checked"] for u in accepted)
     change, opaque = summary["accuracy_change"], summary["units"]["opaque"]
     shuffled, bits = summary["bits_shuffled_control"], summary["bits"]
+    control = summary["shuffled_control"]
 
     def bar(what: str, value: float, text: str, holds: bool) -> None:
         report.check(f"{network}: {what}", value, text, holds)
@@ -93,7 +94,7 @@ def _network(report: Report, network: str, out: Path, jobs: int) -> None:
     bar("accuracy change", change, ">= -0.004", change >= -0.004)
     bar("accepted programs proved, checked", checked, str(len(accepted)), checked == len(accepted))
     bar("accepted programs smt_checked", smt, str(len(accepted)), smt == len(accepted))
-    equal = summary["shuffled_control"]["at_equal_kl"] and bits < shuffled
+    equal = control is not None and control["at_equal_kl"] and bits < shuffled
     bar("bits against shuffled weights at equal KL", bits, f"< {shuffled}", equal)
 
 

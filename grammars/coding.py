@@ -73,6 +73,11 @@ class Scope:
         return {key: i for i, key in enumerate((*self.columns, *own))}
 
     @cached_property
+    def places(self) -> dict[Node, int]:
+        """The same by the taps themselves, which programs share and so find faster."""
+        return {tap(*key): i for key, i in self.index.items()}
+
+    @cached_property
     def keys(self) -> tuple[Column, ...]:
         return tuple(self.index)
 
@@ -273,10 +278,10 @@ class _Writer:
         return parameter
 
     def position(self, node: Node) -> int:
-        key = tuple(value for _, value in node.params)
         try:
-            return self.scope.index[key]  # type: ignore[index]
+            return self.scope.places[node]
         except KeyError:
+            key = tuple(value for _, value in node.params)
             raise ValueError(f"tap {key} is not readable from bank {self.scope.bank!r}") from None
 
 

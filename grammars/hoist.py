@@ -7,6 +7,7 @@ come from this one pass.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from grammars.evaluation import Unsupported, argument_sorts, evaluate
 from grammars.interpreters.affine import Affine, AffineAlgebra
@@ -37,29 +38,30 @@ class Group:
 def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted:
     """Split a program into rows and a skeleton, which over its rows is the program, exactly."""
     rows: list[Affine] = []
+    affine = partial(_affine, AffineAlgebra(), primitives)
 
     def visit(node: Node) -> Node:
-        affine = _affine(node, primitives)
-        if affine is not None and not affine.weights:
-            return const(affine.bias)
-        if affine is not None:
-            rows.append(affine)
+        form = affine(node)
+        if form is not None and not form.weights:
+            return const(form.bias)
+        if form is not None:
+            rows.append(form)
             return tap(ROWS, len(rows) - 1)
         return _sum(node) if node.op == "linear" else _operation(node)
 
     def _sum(node: Node) -> Node:
         terms, bias = terms_of(node)
-        straight = [(w, a) for w, a in terms if _affine(a, primitives) is not None]
+        straight = [(w, a) for w, a in terms if affine(a) is not None]
         together = linear(straight, bias)
-        if not straight or _affine(together, primitives) is None:  # its exact weights do not fit
+        if not straight or affine(together) is None:  # its exact weights do not fit
             return linear([(w, _unfolded(a)) for w, a in terms], bias)
-        bent = [(w, visit(a)) for w, a in terms if _affine(a, primitives) is None]
+        bent = [(w, visit(a)) for w, a in terms if affine(a) is None]
         return linear([(1.0, visit(together)), *bent])
 
     def _unfolded(atom: Node) -> Node:
         """`visit`, but a constant stays as it is written: its product may not be exact."""
-        affine = _affine(atom, primitives)
-        return atom if affine is not None and not affine.weights else visit(atom)
+        form = affine(atom)
+        return atom if form is not None and not form.weights else visit(atom)
 
     def _operation(node: Node) -> Node:
         pairs = zip(node.args, argument_sorts(node, primitives[node.op]), strict=True)
@@ -85,8 +87,10 @@ def grouped(hoisted: Sequence[Hoisted]) -> tuple[tuple[Affine, ...], tuple[Group
     return tuple(rows), groups
 
 
-def _affine(node: Node, primitives: Mapping[str, Primitive]) -> Affine | None:
+def _affine(
+    algebra: AffineAlgebra, primitives: Mapping[str, Primitive], node: Node
+) -> Affine | None:
     try:
-        return evaluate(node, AffineAlgebra(), primitives)
+        return evaluate(node, algebra, primitives)
     except Unsupported:
         return None

@@ -43,6 +43,8 @@ class Node:
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
+        if self.op == "linear":
+            object.__setattr__(self, "params", _shared(self.params))
         object.__setattr__(self, "_hash", hash((self.op, self.args, self.params)))
 
     def __hash__(self) -> int:
@@ -58,6 +60,16 @@ class Node:
             if key == name:
                 return value
         raise KeyError(f"{self.op} has no parameter {name!r}")
+
+
+def _shared(params: tuple[tuple[str, Value], ...]) -> tuple[tuple[str, Value], ...]:
+    """Parameters whose equal numbers are one object: a thousand weights on a grid are few."""
+    known: dict[float, float] = {}
+
+    def shared(value: Value) -> Value:
+        return tuple(known.setdefault(v, v) for v in value) if isinstance(value, tuple) else value
+
+    return tuple((name, shared(value)) for name, value in params)
 
 
 @lru_cache(maxsize=1 << 16)  # programs of a layer share their taps, and there are many programs

@@ -1,5 +1,8 @@
 """Samples of a network's inputs, in memory or mapped from files, read a batch at a time."""
 
+import hashlib
+import math
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -7,10 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BATCH = 256  # probes run at once; fixed, so that sums have one order
+from synth.keys import content_key
+
+BATCH = 256  # samples run at once; fixed, so that sums have one order
+HELD = 2**26  # numbers that the largest value of a batch may have: 256 MiB of float32
+WIDEST = 16  # the largest value that a network computes, in sizes of its input, as a rule
 
 Batch = tuple[Tensor, ...]
 """One tensor (n, ...) float32 for each input of the network."""
+
+
+def batch_size(numbers: int, *, held: int = HELD) -> int:
+    """How many samples to run at once where each takes so many of `held` numbers.
+
+    BATCH, or the power of two below it that fits, at least 1. It follows from shapes alone, so
+    that sums have one order on every machine.
+    """
+    fitting = max(held // max(numbers, 1), 1)
+    return min(BATCH, 1 << (fitting.bit_length() - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +43,7 @@ class Inputs:
     rows: np.ndarray
 
     def __init__(self, arrays: Sequence[np.ndarray | Tensor], rows: np.ndarray | None = None):
-        held = tuple(a.numpy() if isinstance(a, Tensor) else a for a in arrays)
+        held = tuple(a.detach().numpy() if isinstance(a, Tensor) else a for a in arrays)
         lengths = {len(a) for a in held}
         if len(lengths) != 1:
             raise ValueError(f"inputs of {sorted(lengths)} samples: expected as many of each")
@@ -48,9 +65,26 @@ class Inputs:
     def batch(self, start: int = 0, stop: int | None = None) -> Batch:
         """Samples `start` … `stop` as tensors; all of them by default."""
         rows = self.rows[start:stop]
-        return tuple(torch.from_numpy(np.asarray(a[rows], dtype=np.float32)) for a in self.arrays)
+        return tuple(torch.from_numpy(_read(a, rows)) for a in self.arrays)
 
-    def batches(self, size: int = BATCH) -> Iterator[Batch]:
-        """All samples in order, `size` at a time."""
+    def batches(self, size: int | None = None) -> Iterator[Batch]:
+        """All samples in order, `size` at a time; by default BATCH, or fewer if they are large."""
+        size = size or batch_size(WIDEST * sum(map(math.prod, self.shapes)))
         for start in range(0, len(self), size):
             yield self.batch(start, start + size)
+
+    def digest(self) -> str:
+        """A hash of the samples as float32: the same whatever they are read from."""
+        hashes = [hashlib.blake2b(digest_size=16) for _ in self.arrays]
+        for batch in self.batches():
+            for hashed, values in zip(hashes, batch, strict=True):
+                hashed.update(np.asarray(values.numpy(), dtype="<f4").data)
+        return content_key(len(self), self.shapes, [h.hexdigest() for h in hashes])
+
+
+def _read(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A copy of some rows, float32; pages of a mapped file do not stay in the process."""
+    values = np.ascontiguousarray(array[rows], dtype=np.float32)
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)
+    return values

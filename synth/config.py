@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,34 @@ def _key(rule: rules.Rule, default: Any = MISSING) -> Any:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Where the network comes from: a function that returns it, and its weights if not inside."""
+    """Where the network comes from: a function that returns it, or a file that holds it.
 
-    factory: str = _key(rules.FACTORY)
+    A factory is Python that is run, with its weights in a file of their own if not inside; nothing
+    in a model file is run. `output` is the one of several outputs that is judged: its name or
+    index, the first by default.
+    """
+
+    factory: str | None = _key(rules.FACTORY, None)
     weights: str | None = _key(rules.FILE, None)
+    file: str | None = _key(rules.MODEL, None)
+    output: str | int | None = _key(rules.OUTPUT, None)
+
+    @property
+    def source(self) -> str:
+        """The factory, or the model file."""
+        return self.factory or self.file or ""
 
 
 @dataclass(frozen=True)
 class ProbesConfig:
-    """Inputs to record; `held_out` is a share of all, `select` a share of what then remains."""
+    """Inputs to record; `held_out` is a share of all, `select` a share of what then remains.
 
-    inputs: str = _key(rules.ARRAY)
+    Several references are the inputs of a network that takes several, in the order of `forward`.
+    """
+
+    inputs: str | tuple[str, ...] = _key(rules.ARRAYS)
     labels: str | None = _key(rules.ARRAY, None)
-    test_inputs: str | None = _key(rules.ARRAY, None)
+    test_inputs: str | tuple[str, ...] | None = _key(rules.ARRAYS, None)
     test_labels: str | None = _key(rules.ARRAY, None)
     held_out: float = _key(rules.PROPER, 0.3)
     select: float = _key(rules.PROPER, 0.3)
@@ -39,7 +54,10 @@ class ProbesConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """`max_error` is ε as a share of the unit's range on fit; `budget` counts evaluations."""
+    """`max_error` is ε as a share of the unit's range on fit; `budget` counts evaluations.
+
+    `plugins` says whether installed packages may add primitives and engines.
+    """
 
     layers: tuple[str, ...] = _key(rules.NAMES, ("*",))
     max_fvu: float = _key(rules.SHARE, 0.05)
@@ -49,6 +67,7 @@ class SearchConfig:
     tags: tuple[str, ...] = _key(rules.NAMES, ("core",))
     weights: tuple[tuple[str, float], ...] = _key(rules.WEIGHTS, ())
     budget: int = _key(rules.COUNT, 2000)
+    plugins: bool = _key(rules.FLAG, True)
 
 
 @dataclass(frozen=True)
@@ -62,10 +81,21 @@ class AcceptConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How to run; only the seed changes what comes out."""
+    """How to run; only the seed changes what comes out.
+
+    A unit may take `unit_seconds` and `unit_memory_mib` (0: no limit), and is tried again `retries`
+    times where its worker hangs, dies or fails. `scheduler` is the address of a cluster.
+    `controls` are what the result is compared with; "shuffled" costs as much as the search itself.
+    """
 
     seed: int = _key(rules.SEED, 0)
+    controls: tuple[str, ...] = _key(rules.CHOICE, rules.CONTROLS)
     jobs: int = _key(rules.COUNT, 1)
+    backend: str = _key(rules.BACKEND, "loky")
+    scheduler: str = _key(rules.ADDRESS, "")
+    unit_seconds: float = _key(rules.LIMIT, 600.0)
+    unit_memory_mib: int = _key(rules.WHOLE, 0)
+    retries: int = _key(rules.WHOLE, 1)
     out: str = _key(rules.PATH, "")
     quiet: bool = _key(rules.FLAG, False)
 
@@ -93,14 +123,18 @@ class Config:
     def digest_fields(self) -> dict[str, dict[str, Any]]:
         """JSON-able content that decides a run's results.
 
-        Left out: out, jobs, quiet, and layers, which may be run one after another into one folder.
+        Left out: of [run] all but the seed, which change no program, and layers, which may be run
+        one after another into one folder.
         """
         tables = {name: asdict(getattr(self, name)) for name in TABLES}
         tables["search"]["weights"] = dict(self.search.weights)
         for name in ("layers", "engines", "grammar", "tags"):
             tables["search"][name] = list(tables["search"][name])
-        del tables["search"]["layers"], tables["run"]["jobs"], tables["run"]["out"]
-        del tables["run"]["quiet"]
+        del tables["search"]["layers"]
+        tables["run"] = {"seed": self.run.seed}
+        for name in ("inputs", "test_inputs"):
+            given = tables["probes"][name]
+            tables["probes"][name] = list(given) if isinstance(given, tuple) else given
         return tables
 
 
@@ -137,6 +171,7 @@ def load_config(
         given |= _given_by_flags(overrides or {})
         _report_unknown(given, problems)
         values |= {name: _read_table(name, given, path, problems) for name in TABLES}
+        problems.add(*_network_problems(given, path))
         if "probes.test_labels" in given and "probes.test_inputs" not in given:
             place = given["probes.test_labels"].place
             problems.add(f"{place}: stands without probes.test_inputs; give both or neither.")
@@ -222,6 +257,21 @@ def _read_table(
             expected = key.metadata["rule"].expected
             problems.add(f"{path}: {table}.{key.name} is missing, expected {expected}.")
     return values
+
+
+def _network_problems(given: Mapping[str, _Given], path: Path) -> Iterator[str]:
+    """A network has one source, and only a factory takes weights."""
+    factory, file, weights = (given.get(f"network.{n}") for n in ("factory", "file", "weights"))
+    if not factory and not file:
+        other = f"or network.file, {rules.MODEL.expected}"
+        expected = rules.FACTORY.expected
+        yield f"{path}: network.factory is missing, expected {expected}; {other}."
+    if factory and file:
+        both = f"{factory.place} = {factory.value!r} and {file.place} = {file.value!r}"
+        yield f"{both}: the network has two sources; give only one of them."
+    if file and weights:
+        advice = "a model file holds its own; leave it out"
+        yield f"{weights.place} = {weights.value!r} stands beside network.file: {advice}."
 
 
 def _read_value(key: Field[Any], entry: _Given, folder: Path, problems: Problems) -> Any:

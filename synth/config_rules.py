@@ -1,13 +1,16 @@
 """What a key of the configuration accepts: rules as data, in words and as tests."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from synth.errors import Problems
 from synth.references import parse_reference
+
+BACKENDS = ("loky", "threading", "dask", "ray")
+CONTROLS = ("shuffled", "random", "rounding", "pruning")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,20 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _is_references(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(map(_is_reference, value))
+
+
+def _is_controls(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(name in CONTROLS for name in value)
+
+
+def _to_references(value: str | Iterable[str]) -> str | tuple[str, ...]:
+    """Several references as a tuple; a list of one is that one."""
+    names = (value,) if isinstance(value, str) else tuple(value)
+    return names[0] if len(names) == 1 else names
+
+
 def _is_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(map(_is_text, value))
 
@@ -46,6 +63,15 @@ def _is_reference(value: object) -> bool:
 
 def _is_factory(value: object) -> bool:
     return isinstance(value, str) and ".py:" in value and _is_reference(value)
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, str) and value.endswith((".pt2", ".onnx"))
+
+
+def _is_output(value: object) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return whole or _is_text(value)
 
 
 def _is_weights(value: object) -> bool:
@@ -69,14 +95,27 @@ def _whole(expected: str, accepts: Callable[[int], bool]) -> Rule:
 
 FACTORY = Rule("'FILE.py:FUNCTION'", _is_factory, file=_referenced)
 ARRAY = Rule("'FILE.py:FUNCTION', 'FILE.npz:KEY' or 'FILE.npy'", _is_reference, file=_referenced)
+ARRAYS = Rule(
+    f"{ARRAY.expected}, or a list of them, one for each input of the network",
+    lambda v: _is_reference(v) or _is_references(v),
+    _to_references,
+    file=_referenced,
+)
 FILE = Rule("the path of a file", _is_text, file=_file)
+MODEL = Rule("the path of a .pt2 or .onnx file", _is_model, file=_file)
+OUTPUT = Rule("the name or the index of an output", _is_output)
 FILES = Rule("a list of paths", _is_texts, tuple, file=_file)
 PATH = Rule("the path of a folder", _is_text)
 NAMES = Rule("a list of names, at least one", lambda v: bool(v) and _is_texts(v), tuple)
+CHOICE = Rule(f"a list of some of {', '.join(CONTROLS)}, maybe none", _is_controls, tuple)
 WEIGHTS = Rule("a table of primitive = weight with weights above 0", _is_weights, _to_pairs)
 FLAG = Rule("true or false", lambda v: isinstance(v, bool))
 PROPER = _number("above 0 and below 1", lambda v: 0 < v < 1)
 SHARE = _number("above 0 and at most 1", lambda v: 0 < v <= 1)
 POSITIVE = _number("above 0", lambda v: v > 0)
 COUNT = _whole("of at least 1", lambda v: v >= 1)
+WHOLE = _whole("of at least 0", lambda v: v >= 0)
+LIMIT = _number("of at least 0", lambda v: v >= 0)
+BACKEND = Rule(f"one of {', '.join(BACKENDS)}", lambda v: v in BACKENDS)
+ADDRESS = Rule("an address such as 'tcp://host:8786'", _is_text)
 SEED = _whole("from 0 to 4294967295", lambda v: 0 <= v < 2**32)

@@ -4,6 +4,7 @@ The network with its weights shuffled within each layer, random programs of equa
 ablations, in which every replaced unit says nothing about the input any more.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,10 +17,10 @@ from grammars.grammar import Grammar
 from grammars.program import PRE, Node, linear, tap, terms_of, walk
 from grammars.siblings import references
 from synth.assembly import LayerChoice, UnitChoice
+from synth.batches import HELD, Inputs, batch_size
 from synth.layers import Layer
 from synth.modules import OnMaps, layer_module
 from synth.network import LayerNodes, Network
-from synth.outputs import BATCH
 
 DRAWS = 12  # random programs drawn for a unit, from which that of the nearest bits is taken
 
@@ -105,10 +106,11 @@ def _drawn_unit(
     """A random unit of the form of `unit`, with `ahead` bits too many spent before it."""
     if unit.program is None or not any(n.op == "tap" for n in walk(unit.program)):
         return unit
-    shuffle = _Shuffle(choice.scope, _plain(choice, unit.channel), generator)
+    scope = choice.scope.of(unit.channel)
+    shuffle = _Shuffle(scope, _plain(choice, unit.channel), generator)
     drawn = [shuffle.node(unit.program) for _ in range(DRAWS)]
     others = [p for p in drawn if p != unit.program] or drawn
-    priced = [(program_bits(p, choice.scope, grammar), p) for p in others]
+    priced = [(program_bits(p, scope, grammar), p) for p in others]
     bits, program = min(priced, key=lambda pair: abs(ahead + pair[0] - unit.bits))
     nan = float("nan")
     return replace(
@@ -212,11 +214,12 @@ class UnitStatistics:
 
 
 def unit_statistics(
-    network: Network, layers: Sequence[str], inputs: Tensor
+    network: Network, layers: Sequence[str], inputs: Inputs
 ) -> dict[str, UnitStatistics]:
-    """Statistics of layers on probes (N, ...), streamed; a constant unit has variance 0."""
+    """Statistics of layers on probes, streamed; a constant unit has variance 0."""
     sums: dict[str, list[np.ndarray]] = {}
-    for batch in inputs.split(BATCH):
+    held = sum(math.prod(network.layer(name).out_shape) for name in layers)
+    for batch in inputs.batches(batch_size(held, held=4 * HELD)):
         maps = network.record(batch, layers)
         for name in layers:
             sums.setdefault(name, []).append(_sums(maps[name]))

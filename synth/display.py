@@ -76,7 +76,6 @@ def _source_rows(summary: Row) -> dict[str, str]:
     units = summary["units"]
     counts = ", ".join(f"{count} {status}" for status, count in units.items())
     share = summary["bits"] / summary["bits_original"]
-    against = "" if summary["shuffled_control"]["at_equal_kl"] else " (not at equal KL)"
     claims = ", ".join(f"{summary[kind]} {kind}" for kind in ("proved", "refuted", "unknown"))
     return {
         **({} if summary["accepted"] else {"acceptance": MISSED.format(**summary["select"])}),
@@ -84,12 +83,20 @@ def _source_rows(summary: Row) -> dict[str, str]:
         "short coverage": f"{_share(summary['short_coverage_units'])} of units",
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
-        "shuffled control": f"{summary['bits_shuffled_control']:,} bits{against}",
+        **_shuffled_row(summary),
         "programs": f"{summary['accepted_programs']}: {claims}; "
         f"{summary['smt_checked']} proved by Z3 too",
         "inactive": f"{units['inactive']}, of which {summary['dead']} are proved dead",
         "bound/std": _spread(summary["bound_over_std"], "median"),
     }
+
+
+def _shuffled_row(summary: Row) -> dict[str, str]:
+    control = summary["shuffled_control"]
+    if control is None:  # not asked for
+        return {}
+    against = "" if control["at_equal_kl"] else " (not at equal KL)"
+    return {"shuffled control": f"{summary['bits_shuffled_control']:,} bits{against}"}
 
 
 def print_units(layers: Mapping[str, Sequence[Row]]) -> None:

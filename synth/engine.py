@@ -1,7 +1,7 @@
 """The engine protocol: an engine proposes programs, and is never believed.
 
 Every proposal is evaluated again by our own interpreter (`synth.fronts`). An engine is a class in a
-file of its own; `ENGINES` in `synth.engines` is the list of those that come with the package.
+file of its own, `ENGINE` in a module of `synth.engines` or of an installed package.
 """
 
 from collections.abc import Iterable

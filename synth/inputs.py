@@ -1,7 +1,6 @@
-"""Probes: the inputs and labels that a configuration names, read and checked."""
+"""Probes: the inputs and labels that a configuration names, checked; nothing is read whole."""
 
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,170 +8,159 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synth.arrays import Arrays, load_arrays
+from synth.batches import Inputs
 from synth.config import Config
-from synth.errors import InputError, Problems, nearest
-from synth.files import missing_file
-from synth.references import Reference, call_object, load_object, parse_reference
-
-
-@dataclass(frozen=True, eq=False)
-class Arrays:
-    """What one reference gives: values, and labels where a function returned a pair."""
-
-    values: np.ndarray
-    labels: np.ndarray | None = None
+from synth.errors import InputError, Problems
+from synth.spool import NUMBERS
 
 
 @dataclass(frozen=True, eq=False)
 class Probes:
-    """Inputs (N, ...) float32, labels (N,) int64 from 0, and the user's own held-out set."""
+    """N samples with labels (N,) int64 from 0, and the user's own held-out set."""
 
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor | None = None
-    test_inputs: Tensor | None = None
+    test_inputs: Inputs | None = None
     test_labels: Tensor | None = None
-
-
-def load_array(reference: str, folder: Path) -> Arrays:
-    """Reads `data.npz:key`, `file.npy`, or calls `FILE.py:FUNCTION` without arguments.
-
-    A function returns values, or (values, labels or None), as arrays or tensors.
-    Raises InputError; no array is unpickled.
-    """
-    found = parse_reference(reference, folder)
-    if found.path.suffix == ".py":
-        return _from_function(found)
-    if problem := missing_file(found.path):
-        raise InputError(problem)
-    return Arrays(_from_file(found))
-
-
-def _from_file(reference: Reference) -> np.ndarray:
-    try:
-        with open(reference.path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            if reference.key in loaded.files:
-                return loaded[reference.key]
-            names = list(loaded.files)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{reference} cannot be read as an array: {error}") from error
-    hint = nearest(reference.key, names)
-    raise InputError(f"{reference.path} has no array '{reference.key}'.{hint}")
-
-
-def _from_function(reference: Reference) -> Arrays:
-    target = load_object(reference)
-    result = call_object(reference, target) if callable(target) else target
-    if isinstance(result, tuple):
-        if len(result) != 2:
-            expected = "expected inputs or (inputs, labels)"
-            raise InputError(f"{reference} gave a tuple of {len(result)}, {expected}.")
-        labels = None if result[1] is None else _as_array(result[1], f"labels of {reference}")
-        return Arrays(_as_array(result[0], str(reference)), labels)
-    return Arrays(_as_array(result, str(reference)))
-
-
-def _as_array(value: object, place: str) -> np.ndarray:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"{place} cannot be read as an array: {error}") from error
 
 
 def load_probes(config: Config) -> Probes:
     """The configured probes. Labels of their own key stand above those a function returns.
 
-    Integers and booleans become float32; all else that is not real and finite is a problem.
-    Raises one InputError with all problems of the four arrays.
+    Integers and booleans are read as float32; all else that is not real and finite is a problem.
+    Raises one InputError with all problems of both sets.
     """
     keys = config.probes
     with Problems() as problems:
         train = _load_set(config.folder, keys.inputs, keys.labels, "", problems)
         test = _load_set(config.folder, keys.test_inputs, keys.test_labels, "test_", problems)
         problems.add(*_pair_problems(train, test))
-    return _tensors(train, test)
+    assert train.inputs is not None  # its absence was a problem
+    return Probes(train.inputs, train.labels, test.inputs, test.labels)
 
 
 @dataclass(frozen=True, eq=False)
 class _Set:
     """Checked inputs and labels of one set; `labelled` also where the labels are a problem."""
 
-    values: np.ndarray | None = None
-    labels: np.ndarray | None = None
+    inputs: Inputs | None = None
+    labels: Tensor | None = None
     labelled: bool = False
 
 
 def _load_set(
-    folder: Path, inputs: str | None, labels: str | None, prefix: str, problems: Problems
+    folder: Path,
+    inputs: str | Sequence[str] | None,
+    labels: str | None,
+    prefix: str,
+    problems: Problems,
 ) -> _Set:
-    loaded = problems.attempt(load_array, inputs, folder) if inputs else None
-    own = problems.attempt(load_array, labels, folder) if labels else None
+    place = f"probes.{prefix}labels"
+    loaded = problems.attempt(_load_inputs, inputs, folder) if inputs else None
+    own = problems.attempt(_load_labels, labels, folder, place) if labels else None
     if loaded is None:
         return _Set(labelled=bool(labels))
-    values = problems.attempt(check_inputs, loaded.values, f"probes.{prefix}inputs")
-    found = own.values if own else None if labels else loaded.labels
+    checked = problems.attempt(check_inputs, loaded.inputs, f"probes.{prefix}inputs")
+    found = own if labels else loaded.labels
     if found is None:
-        return _Set(values, labelled=bool(labels))
-    count = len(np.atleast_1d(loaded.values))
-    return _Set(
-        values, problems.attempt(check_labels, found, count, f"probes.{prefix}labels"), True
-    )
+        return _Set(checked, labelled=bool(labels))
+    count = len(np.atleast_1d(loaded.inputs[0]))
+    return _Set(checked, problems.attempt(check_labels, found, count, place), True)
 
 
-def check_inputs(values: np.ndarray, place: str) -> np.ndarray:
-    """The values (N, ...) as float32. Raises InputError: type, form, NaN or infinite."""
-    if values.dtype.kind not in "fiub":
+def _load_inputs(references: str | Sequence[str], folder: Path) -> Arrays:
+    """The arrays of all references in order, and the first labels that one of them gives."""
+    names = (references,) if isinstance(references, str) else references
+    with Problems() as problems:
+        loaded = [problems.attempt(load_arrays, name, folder) for name in names]
+    found = [arrays for arrays in loaded if arrays]
+    labels = [arrays.labels for arrays in found if arrays.labels is not None]
+    return Arrays(tuple(a for arrays in found for a in arrays.inputs), next(iter(labels), None))
+
+
+def _load_labels(reference: str, folder: Path, place: str) -> np.ndarray:
+    found = load_arrays(reference, folder).inputs
+    if len(found) != 1:
+        raise InputError(f"{place}: {reference} gave {len(found)} arrays, expected one.")
+    return found[0]
+
+
+def check_inputs(arrays: Sequence[np.ndarray], place: str) -> Inputs:
+    """An array (N, ...) for each input of the network, read in batches.
+
+    Raises one InputError: type, form, NaN or infinite as float32, unequal lengths.
+    """
+    with Problems() as problems:
+        for number, array in enumerate(arrays):
+            own = place if len(arrays) == 1 else f"{place}[{number}]"
+            problems.attempt(_check_array, array, own)
+        lengths = [len(np.atleast_1d(a)) for a in arrays]
+        if len(set(lengths)) > 1:
+            counts = ", ".join(map(str, lengths))
+            problems.add(f"{place} has {counts} samples, expected as many of each input.")
+    return Inputs(arrays)
+
+
+def _check_array(values: np.ndarray, place: str) -> None:
+    if values.dtype.kind not in NUMBERS:
         raise InputError(f"{place} has type {values.dtype}, expected real numbers.")
     if values.ndim < 2 or values.size == 0:
         raise InputError(f"{place} has shape {values.shape}, expected (N, ...), nothing empty.")
-    with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(values, dtype=np.float32)
-    bad = np.argwhere(~np.isfinite(converted))
-    if len(bad):
-        first = tuple(bad[0].tolist())
+    count, first = _not_finite(values) if values.dtype.kind == "f" else (0, None)
+    if count:
         raise InputError(
-            f"{place} has {len(bad)} NaN or infinite values (as float32), the first at {first}."
+            f"{place} has {count} NaN or infinite values (as float32), the first at {first}."
         )
-    return converted
 
 
-def check_labels(labels: np.ndarray, count: int, place: str) -> np.ndarray:
+def _not_finite(values: np.ndarray) -> tuple[int, tuple[int, ...] | None]:
+    """How many values no float32 holds, and the first of them."""
+    count, first, start = 0, None, 0
+    with np.errstate(over="ignore"):
+        for (batch,) in Inputs([values]).batches():
+            bad = (~batch.isfinite()).nonzero()
+            if len(bad) and first is None:
+                row, *rest = bad[0].tolist()
+                first = (start + row, *rest)
+            count, start = count + len(bad), start + len(batch)
+    return count, first
+
+
+def check_labels(labels: np.ndarray, count: int, place: str) -> Tensor:
     """The labels (count,) as int64. Raises one InputError: type, form, length, negative."""
     with Problems() as problems:
         if labels.dtype.kind not in "iub":
             advice = "expected class numbers from 0; convert with .astype('int64')"
             problems.add(f"{place} has type {labels.dtype}, {advice}.")
-        elif (
-            negative := labels.astype(np.int64).ravel() < 0
-        ).any():  # uint64 wraps round to below 0
-            worst = f"{int(negative.sum())} are negative, the first at {int(negative.argmax())}"
-            problems.add(f"{place}: {worst}; expected class numbers from 0.")
         if labels.ndim != 1:
             problems.add(f"{place} has shape {labels.shape}, expected ({count},): one class each.")
         elif len(labels) != count:
             problems.add(f"{place} has {len(labels)} labels for {count} inputs.")
-    return labels.astype(np.int64)
+        if labels.ndim == 1 and labels.dtype.kind in "iub":
+            problems.add(*_negative(labels, place))
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _negative(labels: np.ndarray, place: str) -> Iterator[str]:
+    negative = labels.astype(np.int64) < 0  # uint64 wraps round to below 0
+    if negative.any():
+        worst = f"{int(negative.sum())} are negative, the first at {int(negative.argmax())}"
+        yield f"{place}: {worst}; expected class numbers from 0."
 
 
 def _pair_problems(train: _Set, test: _Set) -> Iterator[str]:
     """What must hold between the two sets."""
-    if train.values is None or test.values is None:
+    if train.inputs is None or test.inputs is None:
         return
-    shape, expected = test.values.shape[1:], train.values.shape[1:]
-    if shape != expected:
+    if test.inputs.shapes != train.inputs.shapes:
+        shape, expected = (shape_text(s.inputs.shapes) for s in (test, train) if s.inputs)
         yield f"probes.test_inputs has samples of shape {shape}, probes.inputs of {expected}."
     if train.labelled and not test.labelled:
         advice = "give probes.test_labels, since accuracy is judged on that set"
         yield f"probes.inputs has labels but probes.test_inputs has none: {advice}."
 
 
-def _tensors(train: _Set, test: _Set) -> Probes:
-    arrays = (train.values, train.labels, test.values, test.labels)
-    inputs, *others = (None if a is None else torch.from_numpy(a) for a in arrays)
-    assert inputs is not None  # its absence was a problem
-    return Probes(inputs, *others)
+def shape_text(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Shapes of samples in words: `(3, 8, 8)`, or one for each input."""
+    return " and ".join(map(str, shapes))

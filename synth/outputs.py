@@ -1,17 +1,19 @@
-"""What networks say: outputs in fixed batches, answers, and distances between distributions.
+"""What networks say: outputs batch by batch, answers, and distances between distributions.
 
 How the numbers are to be read is decided on the original's outputs (`reading_of`) and holds for the
 replacement's too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BATCH = 256  # probes run at once; fixed, so that sums have one order
+from synth.batches import BATCH, Inputs
+
 TOLERANCE = 1e-4  # how far the float32 probabilities of a row may be from a sum of one
 SMALLEST = torch.finfo(torch.float32).tiny  # a probability below it counts as this
 
@@ -30,15 +32,65 @@ class Reading(StrEnum):
     PROBABILITY = "probability"
 
 
-def run_batches(
-    module: Callable[[Tensor], Tensor], inputs: Tensor, *, batch: int = BATCH
-) -> Tensor:
-    """Outputs (N, K) float32 of a module, or a network, for inputs (N, ...), without gradients.
+def named(outputs: object) -> dict[str, Tensor]:
+    """All tensors that a network returns, in order, by name; what is no tensor is left out.
 
-    Outputs (N,) become a column and trailing sizes of 1 are dropped; ValueError for other shapes.
+    Names are the keys of dicts, with dots between levels; what stands in no dict is output,
+    output_1 and so on, by its place.
+    """
+    found: dict[str, Tensor] = {}
+    for name, value in _leaves(outputs, ""):
+        place = len(found)
+        name = name or (f"output_{place}" if place else "output")
+        found[f"{name}_{place}" if name in found else name] = value
+    return found
+
+
+def _leaves(outputs: object, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(outputs, Tensor):
+        yield name, outputs
+    elif isinstance(outputs, Mapping):
+        for key, value in outputs.items():
+            yield from _leaves(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(outputs, list | tuple):
+        for value in outputs:
+            yield from _leaves(value, name)
+
+
+def judged(outputs: object, which: int | str | None = None) -> Tensor:
+    """The output that is compared and judged: by name, by place from 0, or the only one.
+
+    ValueError, with all outputs and their shapes, where there is no such output or several.
+    """
+    found = named(outputs)
+    names = list(found)
+    if which is None and len(names) == 1:
+        return found[names[0]]
+    if isinstance(which, int) and 0 <= which < len(names):
+        return found[names[which]]
+    if isinstance(which, str) and which in found:
+        return found[which]
+    shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in found.items())
+    given = "" if which is None else f"network.output = {which!r}, but "
+    advice = "say which one is judged by network.output, a name or a place from 0"
+    raise ValueError(f"{given}the network returns {shapes or 'no tensor'}: {advice}.")
+
+
+def run_batches(
+    module: Callable[..., Any],
+    inputs: Inputs,
+    *,
+    pick: Callable[[Any], Tensor] = judged,
+    batch: int | None = None,
+) -> Tensor:
+    """Outputs (N, K) float32 of a module, or a network, without gradients.
+
+    Of several outputs `pick` takes the judged one; by default there may be one only. Outputs (N,)
+    become a column and trailing sizes of 1 are dropped; ValueError for other shapes.
     """
     with torch.no_grad():
-        return torch.cat([as_rows(module(part)).float() for part in inputs.split(batch)])
+        parts = (as_rows(pick(module(*part))).float() for part in inputs.batches(batch))
+        return torch.cat(list(parts))
 
 
 def as_rows(output: Tensor) -> Tensor:
@@ -89,6 +141,11 @@ def kl_divergence(original: Tensor, replaced: Tensor, reading: Reading | None = 
     """
     _check_equal(original, replaced)
     reading = reading or reading_of(original)
+    pairs = zip(original.split(BATCH), replaced.split(BATCH), strict=True)
+    return torch.cat([_divergence(p, q, reading) for p, q in pairs])
+
+
+def _divergence(original: Tensor, replaced: Tensor, reading: Reading) -> Tensor:
     p, q = log_probabilities(original, reading), log_probabilities(replaced, reading)
     terms = torch.where(p.exp() > 0, p.exp() * (p - q), 0.0)
     # Rounding alone makes a sum negative.

@@ -3,41 +3,51 @@
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 from grammars.grammar import Grammar, GrammarError
+from synth import evidence_files
 from synth.assembly import LayerChoice, names_of, source_bits
-from synth.choice import Chooser, Criteria, Fronts, Point, search_multiplier
+from synth.backends import Workers, check_workers, connected
+from synth.choice import Chooser, Point, search_multiplier
 from synth.config import Config, select_layers
+from synth.effort import Effort
 from synth.emission import emit, save_weights
-from synth.engines import ENGINES
+from synth.engines import load_engine
 from synth.errors import InputError, Problems
-from synth.evidence import LayerEvidence, Probes, gather
+from synth.evidence import LayerEvidence, Probes, Ranges, gather
 from synth.files import write_atomic
 from synth.fingerprint import code_digest
 from synth.fronts import Candidate
 from synth.inputs import load_probes
 from synth.keys import content_key
 from synth.layers import Layer
-from synth.loading import check_fit, load_module
+from synth.leftovers import FOLDER, working
+from synth.loading import load_module
 from synth.network import Network, read_network
+from synth.picking import Criteria, Fronts
 from synth.price import costs, gradients, priced_probes
+from synth.progress import Tell
 from synth.proofs import UnitProof, prove_choices, save_certificates, without_refuted
 from synth.records import Records
-from synth.search import GrammarSpec, SearchSettings, evidence_key, search_layer
+from synth.search import GrammarSpec, SearchSettings, UnitFailure
 from synth.splits import Parts, Split, check_enough, parts, split
 from synth.store import FRONT, Store
+from synth.trial import check_fit
 from synth.validation import Validation
 
-Progress = Callable[[str, int, int], None]
-"""(what is being done, how much of it is done, how much there is)."""
+T = TypeVar("T")
+
+Progress = Tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +71,10 @@ class Job:
         return Criteria(search.max_fvu, search.max_error, accept.max_kl, accept.min_agreement)
 
     @property
+    def workers(self) -> Workers:
+        return _workers(self.config)
+
+    @property
     def records(self) -> Records:
         return Records(names_of(self.network.layers, self.grammar), self.grammar)
 
@@ -68,7 +82,7 @@ class Job:
     def digest(self) -> str:
         """A hash of everything that decides the results of a run folder."""
         three = (self.parts.fit, self.parts.select, self.parts.held_out)
-        probes = [_content(t) for part in three for t in (part.inputs, part.labels)]
+        probes = [[part.inputs.digest(), _content(part.labels)] for part in three]
         state = {name: _content(t) for name, t in self.network.module.state_dict().items()}
         layers = [[la.name, la.weight, la.bias, repr(la.heads)] for la in self.network.layers]
         settings = [self.config.digest_fields(), self.grammar.digest, code_digest()]
@@ -77,11 +91,14 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Searched:
-    """One network's fronts and the choice among them."""
+    """What is known of one network's layers in the end, and the choices among their fronts.
 
-    evidence: dict[str, LayerEvidence]
-    fronts: tuple[Fronts, ...]
+    `failures` are the units that no worker found a front of: they stay opaque.
+    """
+
+    ranges: dict[str, Ranges]
     points: tuple[Point, ...]
+    failures: tuple[UnitFailure, ...] = ()
 
     @property
     def point(self) -> Point:
@@ -102,6 +119,15 @@ class Stopwatch:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
+        """The items, with the time that it takes to get them counted as a stage."""
+        while True:
+            with self.stage(name):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
     def record(self, jobs: int) -> str:
         """`timing.json`: seconds, peak memory of the largest process and versions."""
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -121,15 +147,17 @@ def load_job(config: Config) -> Job:
         module = problems.attempt(load_module, config)
         probes = problems.attempt(load_probes, config)
         grammar = problems.attempt(_checked_grammar, spec)
-        unknown = [n for n in config.search.engines if n not in ENGINES]
-        for name in unknown:
-            problems.add(f"search.engines: unknown engine {name!r}; known are {sorted(ENGINES)}")
+        problems.attempt(check_workers, _workers(config))
+        for name in config.search.engines:
+            problems.attempt(load_engine, name, plugins=config.search.plugins)
         chosen = probes and problems.attempt(split, probes, config, config.run.seed)
         network, fits = None, False
         if module is not None and probes is not None:
-            fits = problems.attempt(check_fit, module, probes) is not None
+            judged = getattr(config.network, "output", None)
+            fits = problems.attempt(check_fit, module, probes, output=judged) is not None
         if fits and module is not None and probes is not None:
-            network = problems.attempt(read_network, module, probes.inputs[:1])
+            example = probes.inputs.batch(0, 1)
+            network = problems.attempt(read_network, module, example, judged=judged)
         layers = network and problems.attempt(_selected, network, chosen, config)
     assert network and probes and grammar and chosen and layers
     search = config.search
@@ -141,13 +169,15 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
     """Do the whole job into its run folder and return the summary that is written there.
 
     What the folder's store already holds is not done again. Raises InputError where the folder
-    belongs to another run.
+    belongs to another run or a process works there, and `Stopped` on a full disk.
     """
     from synth.summary import summarise
 
     config, watch = job.config, Stopwatch()
-    with Store(config.out) as store, _one_thread():
-        store.claim_identity(job.digest, {"config": str(config.path)} | config.digest_fields())
+    described = {"config": str(config.path)} | config.digest_fields()
+    units = {la.name: la.units for la in job.network.layers if la.name in job.layers}
+    with working(config.out), connected(job.workers), Store(config.out) as store, _one_thread():
+        store.claim_identity(job.digest, described, units=units)
         searched = search(job, job.network, store, watch, progress=progress)
         with watch.stage("proofs"):
             searched, proofs = _proved(job, searched)
@@ -170,30 +200,37 @@ def search(
 ) -> Searched:
     """Evidence, fronts and choice for a network that may be a control of the job's own.
 
-    Fronts are kept in the store under `kind`.
+    One layer's evidence is held at a time; all wait in files for the choice. Fronts are kept in the
+    store under `kind`.
     """
-    probes, records, seed = job.probes, job.records, job.config.run.seed
-    with watch.stage("evidence"):
-        evidence = {la.name: gather(network, la, probes, seed=seed) for la in network.layers}
-    with watch.stage("fronts"):
-        found = {
-            la.name: _fronts(job, evidence[la.name], store, records, kind, progress)
-            for la in network.layers
-        }
+    folder = store.path.parent / FOLDER / kind.replace(" ", "_")
+    places = {la.name: folder / str(i) for i, la in enumerate(network.layers)}
     with watch.stage("prices"):
-        priced = priced_probes(probes.fit)
-        slopes = gradients(network, priced, seed=seed)
-        fronts = tuple(
-            Fronts(
-                evidence[n],
-                units,
-                tuple(costs(network, evidence[n], units, slopes[n], priced, job.grammar)),
-            )
-            for n, units in found.items()
-        )
+        priced = priced_probes(network, job.probes.fit)
+        slopes = gradients(network, priced, seed=job.config.run.seed)
+    effort = Effort(job, store, kind, progress)
+    ranges, fronts = {}, []
+    for evidence in watch.each("evidence", gather(network, job.probes, seed=job.config.run.seed)):
+        layer = evidence.layer
+        evidence_files.write(evidence, places[layer.name])
+        ranges[layer.name] = evidence.ranges
+        with watch.stage("fronts"):
+            units = effort.fronts(evidence, places[layer.name])
+        with watch.stage("prices"):
+            prices = costs(network, layer, units, slopes[layer.name], priced, job.grammar)
+        fronts.append(Fronts(layer, units, tuple(prices)))
+
+    def known(layer: Layer) -> LayerEvidence:
+        return evidence_files.read(places[layer.name], layer)
+
     with watch.stage("choice"):
-        points = _choose(job, network, fronts, store, criteria or job.criteria, progress)
-    return Searched(evidence, fronts, points)
+        engines = {engine.name: engine() for engine in job.settings.load()}
+        given = criteria or job.criteria
+        chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
+        points = _choose(job, chooser, store, progress)
+    for place in places.values():
+        evidence_files.remove(place)
+    return Searched(ranges, points, tuple(effort.failures))
 
 
 def write_results(
@@ -208,7 +245,7 @@ def write_results(
     text = emit(job.network, choices, job.grammar, names, notes=notes_of(job, summary))
     write_atomic(out / "decompiled.py", text)
     save_weights(job.network, choices, job.grammar, out / "replacement.safetensors")
-    save_certificates(out, choices, searched.evidence, proofs, names, job.grammar)
+    save_certificates(out, choices, searched.ranges, proofs, names, job.grammar)
     write_atomic(out / "programs.json", _json(program_rows(job, searched, proofs)))
     write_atomic(out / "summary.json", _json(summary))
 
@@ -218,7 +255,7 @@ def _proved(job: Job, searched: Searched) -> tuple[Searched, list[UnitProof]]:
     choices = searched.point.choices
     while True:
         proofs = prove_choices(
-            choices, searched.evidence, job.grammar, max_error=job.criteria.max_error
+            choices, searched.ranges, job.grammar, max_error=job.criteria.max_error
         )
         kept = tuple(without_refuted(choices, proofs))
         if all(a.units == b.units for a, b in zip(kept, choices, strict=True)):
@@ -246,11 +283,8 @@ def validate_again(job: Job, folder: Path) -> Validation:
 
     choices = load_choices(job, folder)
     with _one_thread():
-        evidence = {
-            la.name: gather(job.network, la, job.probes, seed=job.config.run.seed)
-            for la in job.network.layers
-        }
-        return validated(job, choices, Searched(evidence, (), ()))
+        found = gather(job.network, job.probes, seed=job.config.run.seed)
+        return validated(job, choices, {e.layer.name: e.ranges for e in found})
 
 
 def _selected(network: Network, chosen: Split | None, config: Config) -> tuple[str, ...]:
@@ -261,53 +295,19 @@ def _selected(network: Network, chosen: Split | None, config: Config) -> tuple[s
     with Problems() as problems:
         for layer in (la for la in network.layers if la.name in layers):
             places = layer.out_shape[1] * layer.out_shape[2]
-            problems.attempt(check_enough, layer.name, layer.weight.shape[1], places, chosen)
+            problems.attempt(check_enough, layer.name, layer.fan, places, chosen)
     return layers
 
 
-def _fronts(
-    job: Job,
-    evidence: LayerEvidence,
-    store: Store,
-    records: Records,
-    kind: str,
-    progress: Progress,
-) -> tuple[tuple[Candidate, ...], ...]:
-    """The fronts of one layer; empty ones for a layer that no run into this folder asked for."""
-    layer: Layer = evidence.layer
-    if layer.name not in job.layers and not _known(job, evidence, store, kind):
-        return ((),) * layer.units
-    found: dict[int, tuple[Candidate, ...]] = {}
-    progress(layer.name, 0, layer.units)
-    jobs = job.config.run.jobs
-    units = search_layer(evidence, job.settings, store, records, jobs=jobs, kind=kind)
-    for channel, candidates in units:
-        found[channel] = candidates
-        progress(layer.name, len(found), layer.units)
-    return tuple(found[c] for c in range(layer.units))
-
-
-def _known(job: Job, evidence: LayerEvidence, store: Store, kind: str) -> bool:
-    base = evidence_key(evidence, job.settings)
-    keys = (content_key(base, c) for c in range(evidence.layer.units))
-    return all(store.get(kind, key) is not None for key in keys)
-
-
-def _choose(
-    job: Job,
-    network: Network,
-    fronts: tuple[Fronts, ...],
-    store: Store,
-    criteria: Criteria,
-    progress: Progress,
-) -> tuple[Point, ...]:
-    engines = {name: ENGINES[name]() for name in job.settings.engines}
-    chooser = Chooser(network, fronts, job.probes, criteria, job.grammar, engines)
-    records = job.records
-    searched = [[records.front(unit) for unit in f.units] for f in fronts]
-    keys = [evidence_key(f.evidence, job.settings) for f in fronts]
+def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tuple[Point, ...]:
+    records, criteria, layers = job.records, chooser.criteria, chooser.network.layers
+    searched = [[_figures(unit) for unit in f.units] for f in chooser.fronts]
+    prices = [list(f.costs) for f in chooser.fronts]
     bars = [criteria.max_fvu, criteria.max_error, criteria.max_kl]
-    base = content_key(keys, searched, bars, network.module.code)
+    inputs = [part.digest() for part in (chooser.probes.fit, chooser.probes.select)]
+    weights = [[la.weight, la.bias] for la in layers]
+    code = [chooser.network.module.code, code_digest()]
+    base = content_key(searched, prices, bars, inputs, weights, code)
     done: list[float] = []
 
     def at(multiplier: float) -> Point:
@@ -316,7 +316,7 @@ def _choose(
         key = content_key(base, multiplier)
         known = store.get("choice", key)
         if known is not None:
-            return records.read_point(known, network.layers)
+            return records.read_point(known, layers)
         point = chooser.at(multiplier)
         store.put("choice", key, records.point(point), f"{multiplier:.4g} bits per nat")
         return point
@@ -324,10 +324,20 @@ def _choose(
     return search_multiplier(at, criteria)
 
 
+def _figures(front: Sequence[Candidate]) -> np.ndarray:
+    """The numbers (C, 5) of a front, which stand for its programs in a key: texts are long."""
+    rows = [(c.bits, c.fvu_fit, c.fvu_select, c.worst, c.bound) for c in front]
+    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+
+def _workers(config: Config) -> Workers:
+    return Workers(**{f.name: getattr(config.run, f.name) for f in fields(Workers)})
+
+
 def _grammar_spec(config: Config) -> GrammarSpec:
     search = config.search
     files = tuple(str(config.folder / f) for f in search.grammar)
-    return GrammarSpec(files, search.tags, search.weights)
+    return GrammarSpec(files, search.tags, search.weights, search.plugins)
 
 
 def _checked_grammar(spec: GrammarSpec) -> Grammar:

@@ -1,31 +1,38 @@
 """Fronts of many units: read from the store where they are known, searched in workers elsewhere.
 
-Every unit is one task with one thread and a key of its content, so the fronts do not depend on the
-number of jobs, and a killed run goes on where it was.
+Every unit is searched by itself with one thread and has a key of its content, so the fronts do not
+depend on the workers, and a killed run goes on where it was. A unit whose search fails has an empty
+front and a record of why, which does not count as known: the same command tries it again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from grammars.grammar import Grammar, load_grammar
-from synth.engine import UnitEvidence
-from synth.engines import ENGINES
+from synth import evidence_files
+from synth.attempts import Answer
+from synth.backends import Workers
+from synth.disk import telling_full
+from synth.engine import Engine, UnitEvidence
+from synth.engines import is_own, load_engine
 from synth.evidence import LayerEvidence
 from synth.fingerprint import code_digest
 from synth.fronts import Candidate, search_unit
 from synth.keys import content_key
+from synth.leftovers import FOLDER, NOTES
 from synth.records import Records
-from synth.store import FRONT, Store
-
-TASKS = 4  # units in one task: few enough to lose little, enough to share a layer's arrays
+from synth.store import FAILURES, FRONT, Store
+from synth.workers import each
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class GrammarSpec:
     files: tuple[str, ...] = ()
     tags: tuple[str, ...] = ("core",)
     weights: tuple[tuple[str, float], ...] = ()
+    plugins: bool = True
 
     def load(self) -> Grammar:
         return _loaded(self)
@@ -49,6 +57,20 @@ class SearchSettings:
     budget: int = 2000
     seed: int = 0
 
+    def load(self) -> list[type[Engine]]:
+        """The engines. Raises InputError for one that cannot be had."""
+        return [load_engine(name, plugins=self.grammar.plugins) for name in self.engines]
+
+
+@dataclass(frozen=True)
+class UnitFailure:
+    """A unit that no attempt found a front of, with the reason of the last one."""
+
+    layer: str
+    channel: int
+    reason: str
+    attempts: int
+
 
 def search_layer(
     evidence: LayerEvidence,
@@ -56,10 +78,18 @@ def search_layer(
     store: Store,
     records: Records,
     *,
-    jobs: int = 1,
+    workers: Workers | None = None,
     kind: str = FRONT,
+    failures: list[UnitFailure] | None = None,
+    searched: Callable[[int], None] = lambda _: None,
+    files: Path | None = None,
 ) -> Iterator[tuple[int, tuple[Candidate, ...]]]:
-    """(channel, front) of every unit of a layer, known ones first, stored as they come."""
+    """(channel, front) of every unit of a layer, known ones first, stored as they come.
+
+    A unit that `workers` fail at has an empty front and is added to `failures`. `searched` is told
+    how many units more were searched. `files` is where `evidence_files.write` has written the
+    evidence, if it has; else it is written for the workers meanwhile, into the folder of the store.
+    """
     base = evidence_key(evidence, settings)
     keys = [content_key(base, channel) for channel in range(evidence.layer.units)]
     missing = []
@@ -69,61 +99,118 @@ def search_layer(
             missing.append(channel)
         else:
             yield channel, records.read_front(known)
-    for found in _searched(evidence, settings, missing, jobs):
-        with store.batch():
-            for channel, candidates in found:
-                name = f"{evidence.layer.name}[{channel}]"
-                store.put(kind, keys[channel], records.front(candidates), name)
-        yield from found
+    if not missing:
+        return
+    parts = _searched(evidence, settings, missing, workers or Workers(), store.path.parent, files)
+    with closing(parts):
+        for answers in parts:
+            failed = _keep(answers, evidence, keys, store, records, kind)
+            if failures is not None:
+                failures += failed
+            searched(len(answers))
+            yield from ((a.unit, a.value or ()) for a in answers)
 
 
 def evidence_key(evidence: LayerEvidence, settings: SearchSettings) -> str:
     """A key of everything that the fronts of a layer depend on."""
-    layer, grammar = evidence.layer, settings.grammar.load()
-    heads = [[h.op, [list(p) for p in h.params]] for h in layer.heads]
-    arrays = [layer.weight, layer.bias, evidence.patches, evidence.role, evidence.pre]
-    moments = [evidence.moments.gram, evidence.moments.cross, evidence.lower, evidence.upper]
-    moments += [evidence.variance, evidence.span]
+    grammar = settings.grammar.load()
     given = [list(settings.engines), settings.budget, settings.seed, grammar.digest]
-    columns = list(evidence.scope.columns)
-    return content_key(code_digest(), layer.name, heads, arrays, moments, given, columns)
+    return content_key(code_digest(), _content(evidence), given)
+
+
+def _content(value: Any) -> Any:
+    """What a key may hold of a dataclass, field by field."""
+    if is_dataclass(value):
+        return [[f.name, _content(getattr(value, f.name))] for f in fields(value)]
+    return [_content(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def _keep(
+    answers: Sequence[Answer],
+    evidence: LayerEvidence,
+    keys: Sequence[str],
+    store: Store,
+    records: Records,
+    kind: str,
+) -> list[UnitFailure]:
+    """Commit what was found, and why the rest was not, in one batch; the failures."""
+    layer, failed = evidence.layer.name, []
+    with store.batch():
+        for answer in answers:
+            key, name = keys[answer.unit], f"{layer}[{answer.unit}]"
+            if answer.reason is None:
+                store.put(kind, key, records.front(answer.value), name)
+                store.remove(FAILURES[kind], key)
+            else:
+                failed.append(UnitFailure(layer, answer.unit, answer.reason, answer.tries))
+                store.put(FAILURES[kind], key, json.dumps(asdict(failed[-1])), name)
+    return failed
 
 
 def _searched(
-    evidence: LayerEvidence, settings: SearchSettings, channels: Sequence[int], jobs: int
-) -> Iterator[list[tuple[int, tuple[Candidate, ...]]]]:
-    tasks = [channels[i : i + TASKS] for i in range(0, len(channels), TASKS)]
-    if jobs == 1 or len(tasks) < 2:
-        yield from (_task(evidence, settings, task) for task in tasks)
+    evidence: LayerEvidence,
+    settings: SearchSettings,
+    channels: Sequence[int],
+    workers: Workers,
+    folder: Path,
+    files: Path | None,
+) -> Generator[list[Answer], None, None]:
+    if workers.here and (workers.backend == "threading" or _ours(settings)):
+        with threadpool_limits(limits=1):
+            yield from each(partial(_search_unit, evidence, settings), channels, workers, None)
         return
-    pool = Parallel(n_jobs=jobs, return_as="generator", inner_max_num_threads=1, backend="loky")
-    results: Any = pool(delayed(_task)(evidence, settings, task) for task in tasks)
-    yield from results
+    with _scratch(folder / FOLDER) as scratch:
+        written = files or evidence_files.write(evidence, scratch / "arrays")
+        notes = scratch / NOTES
+        notes.mkdir()
+        yield from each(_SearchUnit(str(written), settings), channels, workers, notes)
 
 
-def _task(
-    evidence: LayerEvidence, settings: SearchSettings, channels: Sequence[int]
-) -> list[tuple[int, tuple[Candidate, ...]]]:
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder inside `folder`; nothing of both is left."""
+    with telling_full(folder):
+        folder.mkdir(exist_ok=True)
+        with TemporaryDirectory(prefix="layer-", dir=folder, ignore_cleanup_errors=True) as name:
+            yield Path(name)
+    with suppress(OSError):  # not empty: another layer is there
+        folder.rmdir()
+
+
+def _ours(settings: SearchSettings) -> bool:
+    """Whether all engines come with the package: others are not trusted with this process."""
+    return all(map(is_own, settings.engines))
+
+
+@dataclass(frozen=True)
+class _SearchUnit:
+    """The search of a unit as it is sent: `evidence` is the folder that holds its layer's."""
+
+    evidence: str
+    settings: SearchSettings
+
+    def __call__(self, channel: int) -> tuple[Candidate, ...]:
+        return _search_unit(_mapped(self.evidence), self.settings, channel)
+
+
+def _search_unit(
+    evidence: LayerEvidence, settings: SearchSettings, channel: int
+) -> tuple[Candidate, ...]:
     grammar = settings.grammar.load()
-    engines = [ENGINES[name]() for name in settings.engines]
+    engines = [engine() for engine in settings.load()]
+    unit = UnitEvidence(evidence, channel, grammar)
     torch.set_num_threads(1)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
-        return [
-            (
-                channel,
-                search_unit(
-                    UnitEvidence(evidence, channel, grammar),
-                    engines,
-                    budget=settings.budget,
-                    seed=settings.seed,
-                ),
-            )
-            for channel in channels
-        ]
+        return search_unit(unit, engines, budget=settings.budget, seed=settings.seed)
+
+
+@lru_cache(maxsize=1)
+def _mapped(folder: str) -> LayerEvidence:
+    return evidence_files.read(Path(folder))
 
 
 @lru_cache(maxsize=8)
 def _loaded(spec: GrammarSpec) -> Grammar:
     files: list[Path] = [Path(f) for f in spec.files]
     weights: Mapping[str, float] = dict(spec.weights)
-    return load_grammar(files=files, tags=spec.tags, weights=weights)
+    return load_grammar(files=files, tags=spec.tags, weights=weights, installed=spec.plugins)

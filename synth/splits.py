@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from synth.batches import Inputs
 from synth.config import Config
 from synth.errors import InputError
 from synth.inputs import Probes
@@ -29,9 +30,9 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One part of the probes: inputs (n, ...) and labels (n,) or None."""
+    """One part of the probes: n samples and their labels (n,), or None."""
 
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor | None
 
 
@@ -104,10 +105,10 @@ def _classes(count: int, labels: np.ndarray | None) -> list[np.ndarray]:
 
 
 def parts(probes: Probes, split: Split) -> Parts:
-    """The three parts of the probes as tensors."""
+    """The three parts of the probes; their inputs are not read yet."""
 
-    def part(inputs: Tensor, labels: Tensor | None, indices: np.ndarray) -> Part:
-        return Part(inputs[indices], None if labels is None else labels[indices])
+    def part(inputs: Inputs, labels: Tensor | None, indices: np.ndarray) -> Part:
+        return Part(inputs.take(indices), None if labels is None else labels[indices])
 
     train = (probes.inputs, probes.labels)
     test = train if probes.test_inputs is None else (probes.test_inputs, probes.test_labels)

@@ -3,25 +3,31 @@
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from synth.database import (
+    ELSEWHERE,
+    check_tables,
+    connect,
+    payload_digest,
+    prepare,
+    schema_of,
+    snapshot,
+    telling,
+    transaction,
+)
 from synth.errors import InputError
 
 FILE_NAME = "store.sqlite"
-SCHEMA = 1
 FRONT = "front"  # the kind under which a unit's front is kept, named "<layer>[<channel>]"
 CONTROL_FRONT = "control front"  # the same of a control, which shares the names of its units
-_ELSEWHERE = "choose another folder with --out, or remove this one"
-_TABLES = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE results (kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, "
-    "payload BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID",
-)
+FAILURES = {FRONT: "failure", CONTROL_FRONT: "control failure"}  # of units that got no front
+UNITS = "units"  # what a store says of itself: how many units are searched, by layer
+_IDENTITY = "(SELECT value FROM meta WHERE key = 'identity')"
 
 
 class Item(NamedTuple):
@@ -38,7 +44,8 @@ class Store:
     Each `put` outside a `batch` is a transaction of its own. In WAL mode a killed process loses
     at most its open batch, and synchronous=FULL keeps what is committed through a power cut too.
     Several processes may write; each opens its own store (a connection does not survive a fork).
-    Raises InputError: no store, not a store, a damaged or a newer one.
+    A folder that cannot be written is read as it stands, unless `create`. Raises InputError: no
+    store, not a store, a damaged or a newer one; `Stopped` on a full disk.
     """
 
     def __init__(
@@ -46,30 +53,41 @@ class Store:
     ) -> None:
         self.path = Path(folder) / FILE_NAME
         _check_folder(self.path, create)
-        with self._telling():
-            self._connection = sqlite3.connect(self.path, timeout=timeout, isolation_level=None)
-        try:
-            with self._telling():
-                self._prepare(timeout)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._open = ExitStack()
+        with self._open as opening, telling(self.path):
+            if create or _writable(self.path):
+                self._connection = connect(self.path, timeout)
+                opening.callback(self._connection.close)
+                prepare(self._connection, self.path, timeout)
+            else:
+                self._connection = opening.enter_context(snapshot(self.path))
+                _check_old(self._connection, self.path)
+            self._open = opening.pop_all()
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """The payload, or None."""
-        query = "SELECT payload FROM results WHERE kind = ? AND key = ?"
+        """The payload; None without one, or where it is not what was put."""
+        query = "SELECT payload, digest FROM results WHERE kind = ? AND key = ?"
         rows = self._execute(query, kind, key)
-        return rows[0][0] if rows else None
+        return rows[0][0] if rows and rows[0][1] == payload_digest(rows[0][0]) else None
 
     def put(self, kind: str, key: str, payload: bytes | str, name: str = "") -> None:
         """Stores a payload (text as UTF-8), in place of one under the same key."""
         data = payload.encode() if isinstance(payload, str) else payload
-        self._execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", kind, key, name, data)
+        statement = f"INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, {_IDENTITY}, ?)"
+        self._execute(statement, kind, key, name, data, payload_digest(data))
+
+    def remove(self, kind: str, key: str) -> None:
+        """Takes a result away, if it is there."""
+        self._execute("DELETE FROM results WHERE kind = ? AND key = ?", kind, key)
 
     def items(self, kind: str) -> list[Item]:
         """All results of a kind in the order of their keys, whatever the order of writing."""
         query = "SELECT key, name, payload FROM results WHERE kind = ? ORDER BY key"
         return [Item(*row) for row in self._execute(query, kind)]
+
+    def count(self, kind: str) -> int:
+        """How many results of a kind there are."""
+        return self._execute("SELECT COUNT(*) FROM results WHERE kind = ?", kind)[0][0]
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -80,19 +98,16 @@ class Store:
         if self._connection.in_transaction:
             yield
             return
-        self._execute("BEGIN IMMEDIATE")  # a lock taken later could fail halfway through
-        try:
+        with telling(self.path), transaction(self._connection):
             yield
-            self._execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # SQLite ends it itself after a full disk
-                self._execute("ROLLBACK")
-            raise
 
-    def claim_identity(self, digest: str, description: Mapping[str, Any]) -> None:
+    def claim_identity(
+        self, digest: str, description: Mapping[str, Any], *, units: Mapping[str, int] | None = None
+    ) -> None:
         """Marks the folder as this run's, or raises InputError saying how it is another's.
 
-        `description` is JSON-able, such as `Config.digest_fields()`; `digest` decides.
+        `description` is JSON-able, such as `Config.digest_fields()`; `digest` decides. `units` is
+        how many units each layer has that is searched: layers may come one after another.
         """
         with self.batch():
             found = self._meta("identity")
@@ -101,14 +116,26 @@ class Store:
                 self._set_meta("description", json.dumps(description, sort_keys=True))
             elif found != digest:
                 raise InputError(self._other_run(description))
+            before = self._meta(UNITS) or "{}"
+            now = json.dumps(json.loads(before) | dict(units or {}), sort_keys=True)
+            if now != before:
+                self._set_meta(UNITS, now)
 
     def description(self) -> dict[str, Any] | None:
         """What `claim_identity` stored, or None before it."""
         text = self._meta("description")
         return None if text is None else json.loads(text)
 
+    def forget_others(self) -> int:
+        """Takes away the results of other runs than the folder's, and gives their room back."""
+        statement = f"DELETE FROM results WHERE identity <> {_IDENTITY} RETURNING 1"
+        removed = len(self._execute(statement))
+        self._execute("VACUUM")
+        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
     def close(self) -> None:
-        self._connection.close()
+        self._open.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -127,7 +154,7 @@ class Store:
             if ours.get(key) != theirs.get(key)
         ]
         reason = "\n".join(differences) or "the content of weights, probes or source has changed"
-        return f"{self.path.parent} holds another run: {_ELSEWHERE}. What differs:\n{reason}"
+        return f"{self.path.parent} holds another run: {ELSEWHERE}. What differs:\n{reason}"
 
     def _meta(self, key: str) -> str | None:
         rows = self._execute("SELECT value FROM meta WHERE key = ?", key)
@@ -137,62 +164,8 @@ class Store:
         self._execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
 
     def _execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._telling():
+        with telling(self.path):
             return self._connection.execute(statement, values).fetchall()
-
-    def _prepare(self, timeout: float) -> None:
-        if self._execute("PRAGMA quick_check") != [("ok",)]:
-            raise sqlite3.DatabaseError("its quick check fails")
-        self._enter_wal(timeout)
-        self._execute("PRAGMA synchronous = FULL")
-        with self.batch():
-            tables = {row[0] for row in self._execute("SELECT name FROM sqlite_master")}
-            if not tables:
-                self._make_tables()
-            elif not tables >= {"meta", "results"}:
-                raise InputError(f"{self.path} is a database of something else: {_ELSEWHERE}.")
-            self._check_schema()
-
-    def _enter_wal(self, timeout: float) -> None:
-        """Retries by hand: SQLite's own waiting does not cover this change of mode."""
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-
-    def _make_tables(self) -> None:
-        for statement in _TABLES:
-            self._execute(statement)
-        self._set_meta("schema", str(SCHEMA))
-
-    def _check_schema(self) -> None:
-        text = self._meta("schema") or ""
-        if not text.isdecimal():
-            raise InputError(f"{self.path} has schema {text!r}, expected a number: {_ELSEWHERE}.")
-        if int(text) > SCHEMA:
-            raise InputError(
-                f"{self.path} was written by a newer version (schema {text}, this one reads up to "
-                f"{SCHEMA}): upgrade neuron-synth, or {_ELSEWHERE}."
-            )
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Turns SQLite's errors into an InputError with what to do."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            busy = "locked" in str(error)
-            advice = "another process is writing; wait for it or stop it" if busy else _ELSEWHERE
-            raise InputError(f"{self.path} cannot be used ({error}): {advice}.") from error
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"{self.path} is damaged or no store ({error}): {_ELSEWHERE}."
-            ) from error
 
 
 def _check_folder(path: Path, create: bool) -> None:
@@ -202,9 +175,21 @@ def _check_folder(path: Path, create: bool) -> None:
     if not create:
         raise InputError(f"{path.parent} holds no run ({FILE_NAME} is missing): start one first.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with telling(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {path.parent} cannot be made: {error}") from error
+
+
+def _check_old(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises InputError unless a store can be read without being changed."""
+    check_tables(connection, path)
+    if schema_of(connection, path) < 2:
+        raise InputError(f"{path} is of an older version: copy {path.parent} where it can change.")
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

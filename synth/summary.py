@@ -1,26 +1,29 @@
 """The figures of a run: `summary.json`, the rows of `programs.json` and the notes of the source."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from grammars.program import count_terms
 from oracles.claims import Proved, Refuted, Unknown
 from synth.assembly import LayerChoice, Status, assemble, original_bits, source_bits
 from synth.baselines import entropy_bits, pruned_at, rounded_at
-from synth.choice import Criteria
 from synth.controls import random_program, shuffled
 from synth.emission import constants_beside
+from synth.evidence import Ranges
 from synth.outputs import accuracy, agreement, kl_divergence, reading_of, run_batches
+from synth.picking import Criteria
 from synth.proofs import UnitProof, verdict_row
 from synth.run import Job, Progress, Searched, Stopwatch, search
 from synth.store import CONTROL_FRONT, Store
 from synth.validation import Validation, validate
 
 Summary = dict[str, Any]
+Rival = Callable[[], list[LayerChoice]]
 WRITTEN = (Status.PROGRAM, Status.ROUNDED)
 
 
@@ -37,7 +40,7 @@ def summarise(
     choices = searched.point.choices
     beside = sum(t.numel() for t in constants_beside(job.network).values())
     with watch.stage("validation"):
-        found = validated(job, choices, searched)
+        found = validated(job, choices, searched.ranges)
     with watch.stage("controls"):
         controls = _controls(job, searched, store, watch, progress)
     figures = {
@@ -53,9 +56,8 @@ def summarise(
     return _finite(figures)
 
 
-def validated(job: Job, choices: Sequence[LayerChoice], searched: Searched) -> Validation:
+def validated(job: Job, choices: Sequence[LayerChoice], ranges: Mapping[str, Ranges]) -> Validation:
     """The choices on held-out."""
-    evidence = searched.evidence
     return validate(
         job.network,
         choices,
@@ -64,8 +66,8 @@ def validated(job: Job, choices: Sequence[LayerChoice], searched: Searched) -> V
         job.parts.fit,
         margin=job.config.accept.margin,
         seed=job.config.run.seed,
-        variances={n: e.variance for n, e in evidence.items()},
-        envelopes={n: (e.lower, e.upper) for n, e in evidence.items()},
+        variances={n: r.variance for n, r in ranges.items()},
+        envelopes={n: (r.lower, r.upper) for n, r in ranges.items()},
     )
 
 
@@ -74,7 +76,7 @@ def coverage(choices: Sequence[LayerChoice], *, beside: int = 0) -> Summary:
 
     `beside` counts the numbers of opaque nodes: they are opaque weights of no unit.
     """
-    rows = [(u, c.layer.weight.shape[1] + 1) for c in choices for u in c.units]
+    rows = [(u, c.layer.fan + 1) for c in choices for u in c.units]
     units = Counter(str(u.status) for u, _ in rows)
     weights = Counter({str(Status.OPAQUE): beside})
     for unit, size in rows:
@@ -110,7 +112,7 @@ def program_rows(job: Job, searched: Searched, proofs: Sequence[UnitProof]) -> S
 
 def notes_of(job: Job, summary: Summary) -> dict[str, object]:
     """What the docstring of `decompiled.py` says of how it was made."""
-    factory = job.config.network.factory.rpartition("/")[2]
+    factory = job.config.network.source.rpartition("/")[2]
     low, high = summary["accuracy_change_interval"]
     proved, programs = summary["proved"], summary["accepted_programs"]
     accuracies = f"{summary['accuracy_original']:.4f} → {summary['accuracy_replaced']:.4f}"
@@ -150,17 +152,23 @@ def _bits(job: Job, choices: Sequence[LayerChoice], beside: int) -> Summary:
 def _controls(
     job: Job, searched: Searched, store: Store, watch: Stopwatch, progress: Progress
 ) -> Summary:
-    """The same bits without meaning, and the same pipeline on a network without structure."""
-    choices, bits = searched.point.choices, source_bits(searched.point.choices, job.grammar)
-    rivals = {
-        "random_program": random_program(choices, job.grammar, seed=job.config.run.seed),
-        "rounding": rounded_at(job.network.layers, bits, job.grammar),
-        "pruning": pruned_at(job.network.layers, bits, job.grammar),
+    """The same bits without meaning, and the same pipeline on a network without structure.
+
+    A control that the configuration leaves out is null.
+    """
+    choices, asked = searched.point.choices, job.config.run.controls
+    bits = source_bits(choices, job.grammar)
+    rivals: dict[str, Rival] = {
+        "random": lambda: random_program(choices, job.grammar, seed=job.config.run.seed),
+        "rounding": lambda: rounded_at(job.network.layers, bits, job.grammar),
+        "pruning": lambda: pruned_at(job.network.layers, bits, job.grammar),
     }
-    return {
-        **_shuffled(job, searched, store, watch, progress),
-        "controls": {name: _compared(job, rival) for name, rival in rivals.items()},
-    }
+    wanted = {name: rival for name, rival in rivals.items() if name in asked}
+    compared = _compared(job, wanted) if wanted else {}
+    shuffled = {"bits_shuffled_control": None, "shuffled_control": None}
+    if "shuffled" in asked:
+        shuffled = _shuffled(job, searched, store, watch, progress)
+    return {**shuffled, "controls": {name: compared.get(name) for name in rivals}}
 
 
 def _shuffled(
@@ -183,14 +191,23 @@ def _shuffled(
     }
 
 
-def _compared(job: Job, choices: Sequence[LayerChoice]) -> Summary:
-    """A rival on held-out: nothing is chosen by it, so a second look does no harm."""
-    held_out = job.parts.held_out
-    original = run_batches(job.network.module, held_out.inputs)
-    outputs = run_batches(assemble(job.network, choices, job.grammar), held_out.inputs)
-    reading, labels = reading_of(original), held_out.labels
+def _compared(job: Job, rivals: Mapping[str, Rival]) -> Summary:
+    """Rivals on held-out, one by one: nothing is chosen by them, so a second look does no harm."""
+    inputs, pick = job.parts.held_out.inputs, job.network.judge
+    original = run_batches(job.network.module, inputs, pick=pick)
+    result = {}
+    for name, rival in rivals.items():
+        choices = rival()
+        module = assemble(job.network, choices, job.grammar)
+        outputs = run_batches(module, inputs, pick=pick)
+        bits = source_bits(choices, job.grammar)
+        result[name] = {"bits": bits} | _distances(original, outputs, job.parts.held_out.labels)
+    return result
+
+
+def _distances(original: Tensor, outputs: Tensor, labels: Tensor | None) -> Summary:
+    reading = reading_of(original)
     return {
-        "bits": source_bits(choices, job.grammar),
         "kl_mean": float(kl_divergence(original, outputs, reading).mean()),
         "agreement": agreement(original, outputs, reading),
         "accuracy": None if labels is None else accuracy(outputs, labels, reading),

@@ -1,9 +1,10 @@
 """Validation: what held-out says of a replacement, once.
 
-Everything streams over batches of probes; memory is bounded by one batch.
+Everything streams over batches of probes; of a batch all maps are held, of all others the outputs.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from grammars.grammar import Grammar
 from synth.assembly import LayerChoice, Status, bank_module
+from synth.batches import HELD, Batch, Inputs, batch_size
 from synth.controls import mean_ablation, resample_ablation, unit_statistics
+from synth.layers import Layer
 from synth.network import Network
 from synth.outputs import (
-    BATCH,
     agreement,
     answers,
     as_rows,
@@ -177,7 +179,7 @@ class _Stream:
         network: Network,
         choices: Sequence[LayerChoice],
         grammar: Grammar,
-        fit: Tensor,
+        fit: Inputs,
         envelopes: Envelopes,
         seed: int,
     ) -> None:
@@ -191,9 +193,10 @@ class _Stream:
         means = {name: s.mean for name, s in self.statistics.items()}
         self.mean = mean_ablation(choices, means)
 
-    def run(self, inputs: Tensor) -> _Run:
-        """All held-out probes (n, ...)."""
-        parts = [self._batch(part, i) for i, part in enumerate(inputs.split(BATCH))]
+    def run(self, inputs: Inputs) -> _Run:
+        """All held-out probes."""
+        batches = inputs.batches(batch_size(_held(self.layers.values()), held=4 * HELD))
+        parts = [self._batch(part, i) for i, part in enumerate(batches)]
         original, replaced, mean, resample = (
             torch.cat([p.outputs[k] for p in parts]) for k in range(4)
         )
@@ -204,22 +207,24 @@ class _Stream:
         outside = np.concatenate([p.outside for p in parts])
         return _Run(original, replaced, mean, resample, outside, errors)
 
-    def _batch(self, batch: Tensor, index: int) -> _Batch:
+    def _batch(self, batch: Batch, index: int) -> _Batch:
+        ablated = self._ablated(batch, index)  # first: its maps are gone when others come
         original = self.network.record(batch, self.banks)
         replaced = self.network.record(batch, self.layers, modules=self.modules)
-        outputs = (original, replaced, *self._ablated(batch, index))
-        rows = tuple(as_rows(part["output"]).float() for part in outputs)
+        outputs = (original["output"], replaced["output"], *ablated)
+        rows = tuple(as_rows(output).float() for output in outputs)
         squares = {name: self._squares(name, original, replaced) for name in self.layers}
-        return _Batch(rows, self._outside(original, len(batch)), squares)
+        return _Batch(rows, self._outside(original, len(batch[0])), squares)
 
-    def _ablated(self, batch: Tensor, index: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _ablated(self, batch: Batch, index: int) -> tuple[Tensor, Tensor]:
         """The outputs when all replaced units are their means, and those of random fit probes."""
         generator = np.random.default_rng([self.seed, index])
-        drawn = generator.integers(len(self.fit), size=len(batch))
-        donors = self.network.record(self.fit[torch.from_numpy(drawn)], self.layers)
+        drawn = generator.integers(len(self.fit), size=len(batch[0]))
+        donors = self.network.record(self.fit.take(drawn).batch(), self.layers)
         resample = resample_ablation(self.choices, donors, generator)
-        record = self.network.record
-        return record(batch, [], modules=self.mean), record(batch, [], modules=resample)
+        kinds = (self.mean, resample)
+        mean, other = (self.network.record(batch, [], modules=m)["output"] for m in kinds)
+        return mean, other
 
     def _squares(
         self, name: str, original: Mapping[str, Tensor], replaced: Mapping[str, Tensor]
@@ -301,6 +306,13 @@ class _Judge:
         if self.labels is None:
             return float(kl_divergence(self.run.original, outputs, self.reading).mean())
         return float(cross_entropy(outputs, self.labels, self.reading).mean())
+
+
+def _held(layers: Iterable[Layer]) -> int:
+    """Numbers held for a probe: each layer's maps and sources twice, and the widest patches."""
+    maps = [math.prod(la.in_shape) + math.prod(la.out_shape) for la in layers]
+    patches = [la.width * math.prod(la.out_shape[1:]) for la in layers]
+    return 2 * sum(maps) + max(patches, default=0)
 
 
 def _fidelity(

@@ -29,16 +29,21 @@ class AffineAlgebra(Algebra):
 
     def __init__(self) -> None:
         super().__init__(lambda *key: Affine({key: 1.0}))
+        self._sums: dict[Node, Affine] = {}
 
     def const(self, value: float) -> Affine:
         return Affine({}, value)
 
     def shortcut(self, node: Node) -> Affine | None:
         """A sum of taps as it stands: most programs are little else, and they are long."""
+        if node in self._sums:
+            return self._sums[node]
         if node.op != "linear" or any(a.op != "tap" for a in node.args):
             return None
         weights, keys = node["weights"], (tuple([v for _, v in a.params]) for a in node.args)
-        return Affine(dict(zip(keys, weights, strict=True)), float(node["bias"]))  # type: ignore[arg-type]
+        found = Affine(dict(zip(keys, weights, strict=True)), float(node["bias"]))  # type: ignore[arg-type]
+        self._sums[node] = found
+        return found
 
     def add(self, a: Affine, b: Affine) -> Affine:
         return self.linear([1.0, 1.0], [a, b], 0.0)

@@ -1,6 +1,68 @@
-"""The engines that come with the package, one a file."""
+"""Engines by name: each file of this folder is one, and installed packages may add others.
+
+A package declares an engine in the entry point group `synth.engines`, under the name that users
+give:
+
+    [project.entry-points."synth.engines"]
+    mine = "my_package:MyEngine"
+
+It is imported only where a run asks for it. `[search] plugins = false` leaves such engines, and
+primitives that packages add, out of a run.
+"""
+
+import importlib
+import pkgutil
+from importlib.metadata import EntryPoint, entry_points
 
 from synth.engine import Engine
-from synth.engines.linear import LinearEngine
+from synth.errors import InputError, nearest
 
-ENGINES: dict[str, type[Engine]] = {"linear": LinearEngine}
+GROUP = "synth.engines"
+
+
+def engine_names(*, plugins: bool = True) -> list[str]:
+    """All names that `load_engine` knows."""
+    return sorted({*_own(), *(_added() if plugins else ())})
+
+
+def load_engine(name: str, *, plugins: bool = True) -> type[Engine]:
+    """The class of an engine. Raises InputError: unknown, cannot be imported, or is no engine."""
+    if is_own(name):
+        return importlib.import_module(f"{__name__}.{name}").ENGINE
+    known = engine_names(plugins=plugins)
+    if name not in known:
+        hint = nearest(name, known) or f" Known are {', '.join(known)}."
+        raise InputError(f"search.engines: unknown engine {name!r}.{hint}")
+    return _imported(_added()[name])
+
+
+def is_own(name: str) -> bool:
+    """Whether the engine comes with the package."""
+    return name in _own()
+
+
+def _own() -> set[str]:
+    """The files of this folder: each is called as its engine is."""
+    return {module.name for module in pkgutil.iter_modules(__path__)}
+
+
+def _added() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _imported(point: EntryPoint) -> type[Engine]:
+    origin = f"engine {point.name!r} ({point.value}" + (
+        f" of package {point.dist.name})" if point.dist else ")"
+    )
+    try:
+        engine = point.load()
+    except Exception as error:  # a plugin may fail in any way
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"search.engines: {origin} cannot be imported ({reason}): mend the package, or leave "
+            "the engine out."
+        ) from error
+    missing = [n for n in ("name", "propose", "refit") if not hasattr(engine, n)]
+    if missing:
+        raise InputError(f"search.engines: {origin} is no engine: it lacks {', '.join(missing)}.")
+    return engine

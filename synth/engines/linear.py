@@ -22,11 +22,11 @@ from synth.metric import Metric, refit_metric, unit_metric
 from synth.rounding import BIAS_SHIFT, round_compensated
 from synth.sparse import supports
 
-WIDE = 256  # weights of a unit from which supports are not searched one removal at a time
+WIDE = 128  # weights of a unit from which supports are not searched one removal at a time
 COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
 KEPT = (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05)  # shares of weights that wide units may keep
-THINNED = 1.1  # a wide unit's candidates differ by this factor in bits
+THINNED = 1.25  # a wide unit's candidates differ by this factor in bits
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
 CAUTIONS = (0.0, 0.1, 1.0)  # how much the metric fears inputs that probes do not show
 FLOAT32_BITS = 24
@@ -56,6 +56,9 @@ class LinearEngine:
         constants = (_shifted if many else _refitted)(row, evidence)
         params = {k: v for k, v in program.params if isinstance(v, float)}
         return with_head(evidence.head, weighted_taps(evidence.scope, constants), **params)
+
+
+ENGINE = LinearEngine
 
 
 def _all(evidence: UnitEvidence) -> Iterator[Node]:

@@ -1,5 +1,6 @@
 """Small layers and networks with their evidence: what the tests of search and choice share."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,14 +12,16 @@ from grammars.grammar import load_grammar
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.program import Node, linear, tap
 from synth.assembly import LayerChoice, Status, UnitChoice, own_program
-from synth.choice import Chooser, Criteria, Fronts
+from synth.batches import Inputs
+from synth.choice import Chooser
 from synth.engine import UnitEvidence, with_head
 from synth.engines.linear import LinearEngine
-from synth.evidence import LayerEvidence, Probes, gather, scope_of
+from synth.evidence import LayerEvidence, Probes, Walks, gather
 from synth.fronts import search_unit
 from synth.layers import Geometry, Head, Layer
 from synth.network import Network, read_network
-from synth.price import costs, gradients
+from synth.picking import Criteria, Fronts
+from synth.price import costs, gradients, priced_probes
 
 CORE = load_grammar(installed=False)
 BANK = "input_1"  # the bank that an nn.Sequential's first layer reads
@@ -43,11 +46,13 @@ def correlated(rows: int, columns: int, correlation: float, seed: int) -> np.nda
     return np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own
 
 
-def random_probes(shape: tuple[int, ...], *, fit: int = 300, select: int = 120, seed: int = 0):
-    """Probes of uniform inputs between −0.5 and 1."""
+def random_probes(
+    *shapes: tuple[int, ...], fit: int = 300, select: int = 120, seed: int = 0
+) -> Probes:
+    """Probes of uniform values between −0.5 and 1, with an input of each shape."""
     generator = torch.Generator().manual_seed(seed)
-    inputs = torch.rand(fit + select, *shape, generator=generator) * 1.5 - 0.5
-    return Probes(inputs[:fit], inputs[fit:])
+    drawn = [torch.rand(fit + select, *s, generator=generator) * 1.5 - 0.5 for s in shapes]
+    return Probes(Inputs([t[:fit] for t in drawn]), Inputs([t[fit:] for t in drawn]))
 
 
 def read(module: nn.Module, shape: tuple[int, ...]) -> Network:
@@ -78,9 +83,9 @@ def dense_layer(
 def dense_evidence(layer: Layer, probes: Probes | None = None, *, seed: int = 0) -> LayerEvidence:
     """Evidence of a `dense_layer`."""
     columns = layer.in_shape[0]
-    network = read(nn.Linear(columns, 1), (columns,))
-    assert network.input_name == BANK
-    return gather(network, layer, probes or random_probes((columns,)), seed=seed)
+    network = read(nn.Sequential(OrderedDict(fc1=nn.Linear(columns, 1))), (columns,))
+    assert network.input_names == (BANK,)
+    return Walks(network, probes or random_probes((columns,))).evidence(layer, seed=seed)
 
 
 def unit_evidence(evidence: LayerEvidence, channel: int = 0) -> UnitEvidence:
@@ -109,20 +114,22 @@ def by_taps(program: Node, evidence: LayerEvidence) -> np.ndarray:
 
 
 def evidence_of(network: Network, probes: Probes) -> dict[str, LayerEvidence]:
-    return {la.name: gather(network, la, probes, seed=0) for la in network.layers}
+    return {e.layer.name: e for e in gather(network, probes, seed=0)}
 
 
 def fronts_of(network: Network, probes: Probes, *, budget: int = 400) -> tuple[Fronts, ...]:
     """Fronts and prices of all layers."""
-    slopes = gradients(network, probes.fit, seed=0)
+    priced = priced_probes(network, probes.fit)
+    slopes = gradients(network, priced, seed=0)
     result = []
-    for name, evidence in evidence_of(network, probes).items():
+    for evidence in gather(network, probes, seed=0):
+        layer = evidence.layer
         units = tuple(
             search_unit(unit_evidence(evidence, c), [LinearEngine()], budget=budget, seed=0)
-            for c in range(evidence.layer.units)
+            for c in range(layer.units)
         )
-        prices = costs(network, evidence, units, slopes[name], probes.fit, CORE)
-        result.append(Fronts(evidence, units, tuple(prices)))
+        prices = costs(network, layer, units, slopes[layer.name], priced, CORE)
+        result.append(Fronts(layer, units, tuple(prices)))
     return tuple(result)
 
 
@@ -137,7 +144,9 @@ def chooser_of(
     min_agreement: float = 0.99,
 ) -> Chooser:
     criteria = Criteria(max_fvu, max_error, max_kl, min_agreement)
-    return Chooser(network, fronts, probes, criteria, CORE, {"linear": LinearEngine()})
+    known = evidence_of(network, probes)
+    engines = {"linear": LinearEngine()}
+    return Chooser(network, fronts, lambda la: known[la.name], probes, criteria, CORE, engines)
 
 
 def chosen(layer: Layer, programs: Sequence[Node | None]) -> LayerChoice:
@@ -146,7 +155,7 @@ def chosen(layer: Layer, programs: Sequence[Node | None]) -> LayerChoice:
         UnitChoice(c, Status.OPAQUE if p is None else Status.PROGRAM, p, 1, 0.0, 0.0, "hand")
         for c, p in enumerate(programs)
     )
-    return LayerChoice(layer, scope_of(layer), tuple(units))
+    return LayerChoice(layer, layer.scope, tuple(units))
 
 
 def as_they_are(network: Network) -> list[LayerChoice]:

@@ -2,20 +2,24 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from synth.batches import Inputs
 from synth.outputs import (
     Reading,
     accuracy,
     agreement,
     answers,
     cross_entropy,
+    judged,
     kl_divergence,
     log_probabilities,
+    named,
     reading_of,
     run_batches,
 )
@@ -34,11 +38,73 @@ def test_batches_are_fixed_and_lose_nothing():
         assert not torch.is_grad_enabled()
         return 2 * x
 
-    inputs = torch.randn(600, 3, dtype=torch.float64)
-    found = run_batches(module, inputs)
+    inputs = np.random.default_rng(0).standard_normal((600, 3))
+    found = run_batches(module, Inputs([inputs]))
     assert sizes == [256, 256, 88]
     assert found.dtype == torch.float32
-    assert torch.equal(found, (2 * inputs).float())
+    assert torch.equal(found, 2 * torch.from_numpy(inputs).float())
+    assert torch.equal(run_batches(module, Inputs([inputs]), batch=7), found)
+
+
+FIVE = Inputs([np.zeros((5, 1))])
+
+
+def test_several_inputs_and_outputs_run():
+    """A module gets an argument for each input, and `pick` takes the judged output."""
+    left, right = np.arange(6.0).reshape(3, 2), np.arange(3.0)[:, None]
+
+    def module(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return a, a + 10 * b
+
+    found = run_batches(module, Inputs([left, right]), pick=lambda outputs: outputs[1])
+    assert found.tolist() == [[0, 1], [12, 13], [24, 25]]
+
+
+OUTPUTS = {
+    "logits": torch.zeros(2, 3),
+    "aux": {"box": torch.ones(2, 4), "text": "no tensor"},
+}
+
+
+def test_outputs_have_names():
+    """Names are keys of dicts, and places where there is none; what is no tensor has none."""
+    a, b, c = (torch.full((1, 1), float(i)) for i in range(3))
+    assert list(named(a)) == ["output"]
+    assert list(named((a, [b, None], c))) == ["output", "output_1", "output_2"]
+    assert list(named(OUTPUTS)) == ["logits", "aux.box"]
+    assert list(named([{"x": a}, {"x": b}])) == ["x", "x_1"]
+
+
+def test_the_judged_output_is_named_or_alone():
+    """By name, by place, or without either where there is only one."""
+    box = OUTPUTS["aux"]["box"]  # type: ignore[index]
+    assert judged(OUTPUTS, "aux.box") is judged(OUTPUTS, 1) is judged([box]) is box
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [
+        (None, r"^the network returns logits \(2, 3\), aux.box \(2, 4\): say which"),
+        ("box", r"network.output = 'box', but the network returns logits \(2, 3\)"),
+        (2, r"network.output = 2, but the network returns"),
+        (-1, r"network.output = -1, but"),
+    ],
+)
+def test_a_judged_output_that_is_not_there(which, expected):
+    """The error lists all outputs with their shapes and says what to set."""
+    with pytest.raises(ValueError, match=expected):
+        judged(OUTPUTS, which)
+    with pytest.raises(ValueError, match="returns no tensor"):
+        judged({"text": "x"}, which)
+
+
+def test_divergences_do_not_depend_on_their_number():
+    """Many probes are compared in parts; each divergence is what it is alone."""
+    torch.manual_seed(0)
+    p, q = torch.randn(600, 4), torch.randn(600, 4)
+    found = kl_divergence(p, q, Reading.LOGITS)
+    assert torch.equal(found[270:300], kl_divergence(p[270:300], q[270:300], Reading.LOGITS))
+    assert len(found) == 600
 
 
 @pytest.mark.parametrize(
@@ -46,13 +112,13 @@ def test_batches_are_fixed_and_lose_nothing():
 )
 def test_outputs_become_rows(shape, rows):
     """Scalars become a column, and sizes of one are dropped."""
-    assert run_batches(lambda x: torch.zeros(shape), torch.zeros(5, 1)).shape == rows
+    assert run_batches(lambda x: torch.zeros(shape), FIVE).shape == rows
 
 
 def test_maps_are_refused():
     """A network that returns maps is told how to be wrapped."""
     with pytest.raises(ValueError, match=r"returns \(5, 3, 2, 2\).*mean over positions"):
-        run_batches(lambda x: torch.zeros(5, 3, 2, 2), torch.zeros(5, 1))
+        run_batches(lambda x: torch.zeros(5, 3, 2, 2), FIVE)
 
 
 @pytest.mark.parametrize(

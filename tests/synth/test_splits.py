@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from synth.batches import Inputs
 from synth.config import AcceptConfig, Config, NetworkConfig, ProbesConfig, RunConfig, SearchConfig
 from synth.errors import InputError
 from synth.inputs import Probes
@@ -25,8 +26,13 @@ def config(held_out: float = 0.3, select: float = 0.3) -> Config:
 
 def probes(labels: list[int] | int) -> Probes:
     if isinstance(labels, int):
-        return Probes(torch.zeros(labels, 1))
-    return Probes(torch.zeros(len(labels), 1), torch.tensor(labels))
+        return Probes(column(np.zeros(labels)))
+    return Probes(column(np.zeros(len(labels))), torch.tensor(labels))
+
+
+def column(values: np.ndarray) -> Inputs:
+    """A sample of one number for each value."""
+    return Inputs([values[:, None]])
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -73,13 +79,13 @@ def test_split_is_pinned() -> None:
 
 def test_own_test_set_is_held_out() -> None:
     """A user's test set replaces held-out, and the probes are shared by fit and select."""
-    own = Probes(torch.arange(10.0)[:, None], None, torch.arange(3.0)[:, None] - 5, None)
+    own = Probes(column(np.arange(10.0)), None, column(np.arange(3.0) - 5), None)
     drawn = split(own, config(), 0)
     assert drawn.own
     assert sorted([*drawn.fit, *drawn.select]) == list(range(10))
     taken = parts(own, drawn)
-    assert taken.held_out.inputs.ravel().tolist() == [-5, -4, -3]
-    assert taken.fit.inputs.ravel().tolist() == drawn.fit.tolist()
+    assert taken.held_out.inputs.batch()[0].ravel().tolist() == [-5, -4, -3]
+    assert taken.fit.inputs.batch()[0].ravel().tolist() == drawn.fit.tolist()
     assert taken.fit.labels is None
 
 
@@ -87,13 +93,13 @@ def test_own_test_set_is_held_out() -> None:
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.booleans())
 def test_an_empty_part_says_how_many_are_needed(held_out: float, select: float, own: bool) -> None:
     """The number that the error tells is enough, and one less is not."""
-    test = torch.zeros(1, 1) if own else None
+    one, test = column(np.zeros(1)), column(np.zeros(1)) if own else None
     with pytest.raises(InputError, match="give at least") as caught:
-        split(Probes(torch.zeros(1, 1), None, test), config(held_out, select), 0)
+        split(Probes(one, None, test), config(held_out, select), 0)
     needed = int(caught.value.problems[0].split("at least ")[1].split()[0].strip(",."))
-    split(Probes(torch.zeros(needed, 1), None, test), config(held_out, select), 0)
+    split(Probes(column(np.zeros(needed)), None, test), config(held_out, select), 0)
     with pytest.raises(InputError):
-        split(Probes(torch.zeros(needed - 1, 1), None, test), config(held_out, select), 0)
+        split(Probes(column(np.zeros(needed - 1)), None, test), config(held_out, select), 0)
 
 
 @settings(deadline=None)  # a busy machine is no failure

@@ -17,8 +17,8 @@ from grammars.grammar import Grammar, load_grammar
 from grammars.program import Node, const, linear, tap
 from synth import validation
 from synth.assembly import LayerChoice, Status, UnitChoice, assemble, own_program
+from synth.batches import Inputs
 from synth.controls import Ablated, mean_ablation, resample_ablation, unit_statistics
-from synth.evidence import scope_of
 from synth.layers import Layer
 from synth.network import Network, read_network
 from synth.splits import Part
@@ -35,7 +35,7 @@ def grammar() -> Grammar:
 
 def choose(layer: Layer, programs: Mapping[int, Node | None], grammar: Grammar) -> LayerChoice:
     """Some programs (None for opaque); every other unit is its own weights."""
-    scope = scope_of(layer)
+    scope = layer.scope
 
     def unit(channel: int) -> UnitChoice:
         program = programs.get(channel, own_program(layer, channel))
@@ -52,7 +52,7 @@ def exact(network: Network, grammar: Grammar) -> list[LayerChoice]:
 
 def part(inputs: Sequence | Tensor, labels: Sequence | None = None) -> Part:
     known = None if labels is None else torch.tensor(labels)
-    return Part(torch.as_tensor(inputs, dtype=torch.float32), known)
+    return Part(Inputs([torch.as_tensor(inputs, dtype=torch.float32)]), known)
 
 
 def dense(*weights: Sequence) -> Network:
@@ -75,7 +75,7 @@ def test_an_exact_replacement_is_perfect(make, shape, labelled, grammar):
     inputs, fit = torch.randn(400, *shape), torch.randn(300, *shape)
     labels = network(inputs).argmax(1)
     labels[:40] = (labels[:40] + 1) % 3
-    held_out = Part(inputs, labels if labelled else None)
+    held_out = Part(Inputs([inputs]), labels if labelled else None)
     found = validate(network, exact(network, grammar), grammar, held_out, part(fit), margin=MARGIN)
     assert found.n == 400 and found.labelled == labelled and found.drop_in
     assert found.accuracy_original == found.accuracy_replaced == (0.9 if labelled else 1.0)
@@ -259,7 +259,7 @@ def test_unit_statistics_are_streamed_exactly():
     conv.weight.data[1] = 0.0
     network = read_network(nn.Sequential(conv), torch.zeros(1, 1, 5, 5))
     x = torch.randn(600, 1, 5, 5)
-    found = unit_statistics(network, ["0"], x)["0"]
+    found = unit_statistics(network, ["0"], Inputs([x]))["0"]
     maps = network.record(x, ["0"])["0"].double().transpose(0, 1).flatten(1)
     assert found.mean == pytest.approx(maps.mean(1).numpy())
     assert found.variance[0] == pytest.approx(float(maps[0].var(correction=0)))

@@ -1,0 +1,54 @@
+"""The search of one network's layers, one after another: what is told of it, and what failed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synth.evidence import LayerEvidence
+from synth.fronts import Candidate
+from synth.keys import content_key
+from synth.progress import Tally, Tell
+from synth.search import UnitFailure, evidence_key, search_layer
+from synth.store import Store
+
+if TYPE_CHECKING:
+    from synth.run import Job
+
+
+class Effort:
+    """Fronts of a job's layers, kept in a store under `kind`; `failures` has units without one."""
+
+    def __init__(self, job: "Job", store: Store, kind: str, tell: Tell) -> None:
+        layers = [la for la in job.network.layers if la.name in job.layers]
+        self.job, self.store, self.kind, self.tell = job, store, kind, tell
+        self.tally = Tally(tell, "units", sum(la.units for la in layers), store.count(kind))
+        self.failures: list[UnitFailure] = []
+
+    def fronts(self, evidence: LayerEvidence, files: Path) -> tuple[tuple[Candidate, ...], ...]:
+        """The fronts of a layer whose evidence is also in `files`.
+
+        Empty ones for a layer that no run into this folder asked for.
+        """
+        job, layer = self.job, evidence.layer
+        if layer.name not in job.layers and not self._known(evidence):
+            return ((),) * layer.units
+        found: dict[int, tuple[Candidate, ...]] = {}
+        self.tell(layer.name, 0, layer.units)
+        for channel, candidates in search_layer(
+            evidence,
+            job.settings,
+            self.store,
+            job.records,
+            workers=job.workers,
+            kind=self.kind,
+            failures=self.failures,
+            searched=self.tally.add,
+            files=files,
+        ):
+            found[channel] = candidates
+            self.tell(layer.name, len(found), layer.units)
+        return tuple(found[c] for c in range(layer.units))
+
+    def _known(self, evidence: LayerEvidence) -> bool:
+        base = evidence_key(evidence, self.job.settings)
+        keys = (content_key(base, c) for c in range(evidence.layer.units))
+        return all(self.store.get(self.kind, key) is not None for key in keys)
