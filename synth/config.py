@@ -56,7 +56,9 @@ class ProbesConfig:
 class SearchConfig:
     """`max_error` is ε as a share of the unit's range on fit; `budget` counts evaluations.
 
-    `plugins` says whether installed packages may add primitives and engines.
+    `plugins` says whether installed packages may add primitives and engines. `basis` is a file of
+    directions that get programs beside the units (`synth.basis`). A layer needs
+    `patches_per_weight` of a unit on fit.
     """
 
     layers: tuple[str, ...] = _key(rules.NAMES, ("*",))
@@ -67,7 +69,9 @@ class SearchConfig:
     tags: tuple[str, ...] = _key(rules.NAMES, ("core",))
     weights: tuple[tuple[str, float], ...] = _key(rules.WEIGHTS, ())
     budget: int = _key(rules.COUNT, 2000)
+    basis: str | None = _key(rules.BASIS, None)
     plugins: bool = _key(rules.FLAG, True)
+    patches_per_weight: float = _key(rules.POSITIVE, 2.0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class AcceptConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How to run; only the seed changes what comes out.
+    """How to run; only the seed, and the roundings of a device, change what comes out.
 
     A unit may take `unit_seconds` and `unit_memory_mib` (0: no limit), and is tried again `retries`
     times where its worker hangs, dies or fails. `scheduler` is the address of a cluster.
@@ -91,6 +95,7 @@ class RunConfig:
     seed: int = _key(rules.SEED, 0)
     controls: tuple[str, ...] = _key(rules.CHOICE, rules.CONTROLS)
     jobs: int = _key(rules.COUNT, 1)
+    device: str = _key(rules.DEVICE, "cpu")
     backend: str = _key(rules.BACKEND, "loky")
     scheduler: str = _key(rules.ADDRESS, "")
     unit_seconds: float = _key(rules.LIMIT, 600.0)
@@ -120,18 +125,23 @@ class Config:
         """The run's folder, absolute; by default `results/<config stem>` where one works."""
         return Path(self.run.out or Path("results") / self.path.stem).absolute()
 
+    @property
+    def basis(self) -> Path | None:
+        """The file of directions, if there is one."""
+        return None if self.search.basis is None else self.folder / self.search.basis
+
     def digest_fields(self) -> dict[str, dict[str, Any]]:
         """JSON-able content that decides a run's results.
 
-        Left out: of [run] all but the seed, which change no program, and layers, which may be run
-        one after another into one folder.
+        Left out: of [run] all but seed and device, which changes no program, and layers, which may
+        be run one after another into one folder.
         """
         tables = {name: asdict(getattr(self, name)) for name in TABLES}
         tables["search"]["weights"] = dict(self.search.weights)
         for name in ("layers", "engines", "grammar", "tags"):
             tables["search"][name] = list(tables["search"][name])
         del tables["search"]["layers"]
-        tables["run"] = {"seed": self.run.seed}
+        tables["run"] = {"seed": self.run.seed, "device": self.run.device}
         for name in ("inputs", "test_inputs"):
             given = tables["probes"][name]
             tables["probes"][name] = list(given) if isinstance(given, tuple) else given

@@ -1,6 +1,7 @@
 """What a key of the configuration accepts: rules as data, in words and as tests."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,10 @@ def _to_references(value: str | Iterable[str]) -> str | tuple[str, ...]:
     return names[0] if len(names) == 1 else names
 
 
+def _is_device(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"cpu|cuda(:\d+)?", value) is not None
+
+
 def _is_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(map(_is_text, value))
 
@@ -67,6 +72,10 @@ def _is_factory(value: object) -> bool:
 
 def _is_model(value: object) -> bool:
     return isinstance(value, str) and value.endswith((".pt2", ".onnx"))
+
+
+def _is_safetensors(value: object) -> bool:
+    return isinstance(value, str) and value.endswith(".safetensors")
 
 
 def _is_output(value: object) -> bool:
@@ -102,6 +111,7 @@ ARRAYS = Rule(
     file=_referenced,
 )
 FILE = Rule("the path of a file", _is_text, file=_file)
+BASIS = Rule("the path of a .safetensors file", _is_safetensors, file=_file)
 MODEL = Rule("the path of a .pt2 or .onnx file", _is_model, file=_file)
 OUTPUT = Rule("the name or the index of an output", _is_output)
 FILES = Rule("a list of paths", _is_texts, tuple, file=_file)
@@ -116,6 +126,7 @@ POSITIVE = _number("above 0", lambda v: v > 0)
 COUNT = _whole("of at least 1", lambda v: v >= 1)
 WHOLE = _whole("of at least 0", lambda v: v >= 0)
 LIMIT = _number("of at least 0", lambda v: v >= 0)
+DEVICE = Rule("'cpu', 'cuda' or 'cuda:1'", _is_device)
 BACKEND = Rule(f"one of {', '.join(BACKENDS)}", lambda v: v in BACKENDS)
 ADDRESS = Rule("an address such as 'tcp://host:8786'", _is_text)
 SEED = _whole("from 0 to 4294967295", lambda v: 0 <= v < 2**32)

@@ -17,6 +17,7 @@ from synth.evidence import LayerEvidence
 from synth.metric import FLOOR, RIDGE, own_constants, spread_of
 
 TILE = 64  # constants whose errors are spread together
+ROWS = 8192  # patches, evenly spread over those of fit, on which biases are fitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +90,14 @@ def rebiased(
     weight = evidence.gates(channel)[rows] / len(rows)
     weight = weight + FLOOR * np.isin(rows, evidence.uniform) / len(evidence.uniform)
     used = np.flatnonzero(weight)
+    used = used[:: -(-len(used) // ROWS)]
     weight = weight[used, None]
     pre = patches[rows[used]][:, part] @ found.constants[:, :-1].T.astype(np.float32)
     error = evidence.pre[rows[used], channel][:, None] - pre
     bias = (weight * error).sum(0) / weight.sum()
+    bias_steps = np.maximum(
+        bias_steps, np.spacing(np.abs(bias).astype(np.float32))
+    )  # it holds them
     bias = np.round(bias / bias_steps) * bias_steps
     losses = (weight * (error - bias) ** 2).sum(0)
     return Roundings(np.column_stack([found.constants[:, :-1], bias]), found.steps), losses

@@ -6,9 +6,9 @@ nearest to the threshold of each unit, because a rarely active unit would otherw
 nothing. Layers are visited in order and let go, so that memory is bounded by one of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -24,8 +24,11 @@ from synth.walk import Walk
 
 FIT, EXTRA, SELECT = 0, 1, 2
 SAMPLE = 20_000  # uniform patches kept of fit, and of select
-SAMPLE_BYTES = 2**26  # at most, with the activations beside them, for either
+SAMPLE_BYTES = 2**25  # at most, with the activations beside them, for either
 LEAST = 2048  # patches that are kept in any case
+
+Maps = Callable[[], Iterable[Tensor]]
+"""The maps (N, C, H, W) of a source, a batch at a time: they are read more than once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,11 @@ class LayerEvidence:
         return self.layer.scope
 
     @cached_property
+    def wide(self) -> np.ndarray:
+        """The patches in float64, in which programs are judged."""
+        return self.patches.astype(np.float64)
+
+    @cached_property
     def likeness(self) -> np.ndarray:
         """(U, U) means of the products of pre-activations on fit: which units are siblings."""
         rows = self.pre[self.fit]
@@ -107,10 +115,12 @@ class LayerEvidence:
         """The uniform rows of fit."""
         return np.flatnonzero(self.role == FIT)
 
-    def gates(self, channel: int) -> np.ndarray:
-        """(n,) squared slopes of the unit's head near its pre-activation."""
+    def gates(self, channel: int, rows: np.ndarray | None = None) -> np.ndarray:
+        """Squared slopes of the unit's head near its pre-activation, (n,) or at some rows."""
         values = self.pre[:, channel]
-        return _slope(self.layer.heads[channel], values, 0.25 * float(values.std())) ** 2
+        margin = 0.25 * float(values.std())
+        at = values if rows is None else values[rows]
+        return _slope(self.layer.heads[channel], at, margin) ** 2
 
 
 def gather(network: Network, probes: Probes, *, seed: int) -> Iterator[LayerEvidence]:
@@ -135,15 +145,8 @@ class Walks:
 
     def evidence(self, layer: Layer, *, seed: int) -> LayerEvidence:
         """Evidence of the layer that the walks stand before."""
-        survey = Survey(layer)
-        for patches in _patches(layer, self.fit.source(layer.name)):
-            survey.add(patches)
-        ranges, count = self._ranges(layer, survey)
-        sample = _sample(survey, count, seed)
-        patches = self.patches(layer, sample)
-        pre = layer.pre(patches)
-        target = activations(layer, torch.from_numpy(pre)).numpy()
-        return LayerEvidence(ranges, sample, survey.moments, patches, pre, target)
+        maps = (partial(walk.source, layer.name) for walk in (self.fit, self.select))
+        return evidence_of(layer, *maps, seed=seed)
 
     def patches(self, layer: Layer, sample: Sample) -> np.ndarray:
         """The sampled patches (n, width), those of fit first, of the layer that stands next."""
@@ -151,18 +154,19 @@ class Walks:
         parts = [_picked(layer, walk.source(layer.name), rows) for walk, rows in pairs]
         return np.concatenate(parts)
 
-    def _ranges(self, layer: Layer, survey: Survey) -> tuple[Ranges, int]:
-        """The layer's ranges, and how many patches select has."""
-        low, high, count = survey.lower, survey.upper, 0
-        least, most = survey.low, survey.high
-        for patches in _patches(layer, self.select.source(layer.name)):
-            values = activations(layer, layer.pre(patches.double()))
-            low, high = torch.minimum(low, patches.amin(0)), torch.maximum(high, patches.amax(0))
-            least = torch.minimum(least, values.amin(0))
-            most = torch.maximum(most, values.amax(0))
-            count += len(patches)
-        numbers = (low, high, survey.variance, survey.span, least == most)
-        return Ranges(layer, *(t.cpu().numpy() for t in numbers)), count
+
+def evidence_of(layer: Layer, fit: Maps, select: Maps, *, seed: int) -> LayerEvidence:
+    """Evidence of a layer whose source has these maps on fit and on select."""
+    survey = Survey(layer)
+    for patches in _patches(layer, fit()):
+        survey.add(patches)
+    ranges, count = _ranges(layer, survey, select())
+    sample = _sample(survey, count, seed)
+    pairs = ((fit(), sample.fit), (select(), sample.select))
+    patches = np.concatenate([_picked(layer, maps, rows) for maps, rows in pairs])
+    pre = layer.pre(patches)
+    target = activations(layer, torch.from_numpy(pre)).numpy()
+    return LayerEvidence(ranges, sample, survey.moments, patches, pre, target)
 
 
 def kept_rows(layer: Layer) -> int:
@@ -171,10 +175,24 @@ def kept_rows(layer: Layer) -> int:
     return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row))
 
 
+def _ranges(layer: Layer, survey: Survey, select: Iterable[Tensor]) -> tuple[Ranges, int]:
+    """The layer's ranges, and how many patches select has."""
+    low, high, count = survey.lower, survey.upper, 0
+    least, most = survey.low, survey.high
+    for patches in _patches(layer, select):
+        values = activations(layer, layer.pre(patches.double()))
+        low, high = torch.minimum(low, patches.amin(0)), torch.maximum(high, patches.amax(0))
+        least = torch.minimum(least, values.amin(0))
+        most = torch.maximum(most, values.amax(0))
+        count += len(patches)
+    numbers = (low, high, survey.variance, survey.span, least == most)
+    return Ranges(layer, *(t.cpu().numpy() for t in numbers)), count
+
+
 def _patches(layer: Layer, sources: Iterable[Tensor]) -> Iterator[Tensor]:
     """The layer's patches (n, width), so many at a time that they stay small."""
     places = layer.out_shape[1] * layer.out_shape[2]
-    size = max(1, CHUNK_FLOATS // (places * layer.width))
+    size = max(1, CHUNK_FLOATS // (places * max(layer.width, layer.units)))
     for maps in sources:
         for part in maps.split(size):
             yield layer.geometry.patches(part)

@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from synth.errors import InputError, nearest
-from synth.store import FRONT, Store
+from synth.packing import unpacked
+from synth.store import DIRECTION_FRONT, FRONT, Store
 
 Row = dict[str, Any]
 
@@ -22,34 +23,52 @@ WRITTEN = (
 )
 """What a user looks for in a run folder, the most readable first."""
 
+DIRECTIONS = "directions.json"  # there only if the run had a basis
+
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
+_OF_DIRECTIONS = {"bank", "called", "source"}
 
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A run folder whose files are all there; `rows` are those of programs.json."""
+    """A run folder whose files are all there.
+
+    `rows` are those of programs.json, `directions` those of directions.json, if there is one.
+    """
 
     folder: Path
     summary: Row
     rows: tuple[Row, ...]
+    directions: tuple[Row, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Row, ...]:
+        """Units and directions: all that has a program."""
+        return (*self.rows, *self.directions)
 
     @cached_property
     def layers(self) -> dict[str, tuple[Row, ...]]:
-        """The units of each layer."""
-        names = dict.fromkeys(row["layer"] for row in self.rows)
-        return {name: tuple(r for r in self.rows if r["layer"] == name) for name in names}
+        """The units of each layer, and the directions of each bank."""
+        names = dict.fromkeys(row["layer"] for row in self.claims)
+        return {name: tuple(r for r in self.claims if r["layer"] == name) for name in names}
 
     def find(self, text: str) -> str | Row:
         """The layer, or the unit, that a user calls `conv1`, `conv1_3` or `conv1[3]`.
 
-        Layer "0" of an nn.Sequential has units `m0_3`, but `0_3` is understood too. Raises
-        InputError with the near names.
+        Layer "0" of an nn.Sequential has units `m0_3`, but `0_3` is understood too. Directions are
+        `conv1_direction`, `conv1_direction_3` or what the user has called them. Raises InputError
+        with the near names.
         """
         if text in self.layers:
             return text
-        for row in self.rows:
+        for row in self.claims:
             if text in (row["name"], unit_label(row), f"{row['layer']}_{row['channel']}"):
                 return row
+        for row in self.directions:
+            if text == row["called"]:
+                return row
+            if text == row["name"].rpartition("_")[0]:
+                return row["layer"]
         raise InputError(self._unknown(text))
 
     def front(self, row: Row) -> list[Row]:
@@ -59,9 +78,9 @@ class Finished:
         or is the constant of an unread unit, is no candidate and stands last.
         """
         with Store(self.folder, create=False) as store:
-            label = unit_label(row)
-            found = [item.payload for item in store.items(FRONT) if item.name == label]
-        candidates = [c for payload in found for c in json.loads(payload)]
+            label, kind = unit_label(row), DIRECTION_FRONT if "bank" in row else FRONT
+            found = [item.payload for item in store.items(kind) if item.name == label]
+        candidates = [c for payload in found for c in unpacked(payload)]
         for candidate in candidates:
             candidate["chosen"] = candidate["program"] == row["program"]
         if row["program"] is not None and not any(c["chosen"] for c in candidates):
@@ -73,7 +92,7 @@ class Finished:
         if asked and asked[1] in self.layers:
             last = len(self.layers[asked[1]]) - 1
             return f"{self.folder} has no unit {text!r}: layer {asked[1]!r} has units 0 to {last}."
-        names = [row["name"] for row in self.rows]
+        names = [row["name"] for row in self.claims]
         hint = nearest(text, names if asked else self.layers)
         return f"{self.folder} has no unit or layer {text!r}.{hint}"
 
@@ -85,13 +104,16 @@ def open_run(folder: Path) -> Finished:
     with Store(folder, create=False):
         pass  # its problems come first
     summary, programs = (_read(folder / name) for name in ("summary.json", "programs.json"))
-    rows = programs.get("units")
-    sound = isinstance(rows, list) and all(
-        isinstance(r, dict) and r.keys() >= _NEEDED for r in rows
-    )
-    if not rows or not sound:
-        raise InputError(f"{folder / 'programs.json'} is damaged: run the same command again.")
-    return Finished(folder, summary, tuple(rows))
+    rows = _rows(folder / "programs.json", "units", programs)
+    if not (folder / DIRECTIONS).exists():
+        return Finished(folder, summary, rows)
+    path = folder / DIRECTIONS
+    return Finished(folder, summary, rows, _rows(path, "directions", _read(path), _OF_DIRECTIONS))
+
+
+def written(folder: Path) -> tuple[str, ...]:
+    """The names of the files that a finished run has left."""
+    return (*WRITTEN, DIRECTIONS) if (folder / DIRECTIONS).exists() else WRITTEN
 
 
 def unit_label(row: Row) -> str:
@@ -109,7 +131,7 @@ def check_run(run: Finished) -> tuple[list[str], list[tuple[str, str]]]:
 
     report = check(run.folder)
     refused = dict(report.rejected)
-    proved = [r for r in run.rows if r["verdict"] == "proved" and r.get("trust") != "solver"]
+    proved = [r for r in run.claims if r["verdict"] == "proved" and r.get("trust") != "solver"]
     claimed = {unit_label(row): row for row in proved}
     certificates = _certificates(run.folder)
     for label, row in claimed.items():
@@ -170,6 +192,16 @@ def _chosen_apart(row: Row) -> Row:
     figures = {"bits": row["bits"], "fvu_fit": None, "fvu_select": row.get("fvu_local")}
     rest = {"worst": None, "bound": row.get("bound"), "engine": row.get("engine")}
     return {"program": row["program"], **figures, **rest, "chosen": True}
+
+
+def _rows(path: Path, key: str, found: Row, also: Set[str] = frozenset()) -> tuple[Row, ...]:
+    """The rows of programs.json, or such that have more fields; InputError if they do not."""
+    rows = found.get(key)
+    needed = _NEEDED | also
+    whole = isinstance(rows, list) and all(isinstance(r, dict) and r.keys() >= needed for r in rows)
+    if not rows or not whole:
+        raise InputError(f"{path} is damaged: run the same command again.")
+    return tuple(rows)
 
 
 def _read(path: Path) -> Row:

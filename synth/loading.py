@@ -1,27 +1,32 @@
-"""The network that a configuration names: its factory, its weights, and whether probes fit it."""
+"""The network that a configuration names: its factory or model file, and its weights."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from synth.config import Config
-from synth.errors import InputError, Problems, listing, nearest
-from synth.files import missing_file
-from synth.inputs import Probes
+from synth.errors import InputError, Problems, nearest
+from synth.formats import read_model
+from synth.formats.state import read_state
 from synth.references import Reference, call_object, load_object, parse_reference
 
 
 def load_module(config: Config) -> nn.Module:
-    """The configured network in eval mode, with finite weights. Raises InputError."""
-    module = load_factory(config.network.factory, config.folder)
+    """The configured network in eval mode, with finite weights. Raises InputError.
+
+    A factory is Python that the user names, and it is run; nothing in a model file is.
+    """
+    network = config.network
+    if network.factory is None:
+        module = read_model(config.folder / (network.file or ""))
+    else:
+        module = load_factory(network.factory, config.folder)
     with Problems() as problems:
-        if config.network.weights is not None:
-            load_weights(module, config.folder / config.network.weights)
+        if network.weights is not None:
+            load_weights(module, config.folder / network.weights)
         problems.add(*non_finite(module.state_dict(), "the network"))
     return module
 
@@ -58,42 +63,13 @@ def load_weights(module: nn.Module, path: Path) -> None:
     Raises one InputError with all missing and unexpected names, other shapes and tensors that
     are not finite. Only tensors are unpickled.
     """
-    state = _read_state(path)
+    state = read_state(path)
     with Problems() as problems:
         own = module.state_dict()
         problems.add(*_name_problems(own, state, path))
         problems.add(*_shape_problems(own, state, path))
         problems.add(*non_finite(state, str(path)))
     module.load_state_dict(state, strict=False)  # what may be absent is tied to what is there
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if problem := missing_file(path):
-        raise InputError(f"weights {problem}")
-    readers = {".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}
-    if path.suffix not in readers:
-        raise InputError(f"weights {path}: expected a file {listing(readers)}.")
-    return readers[path.suffix](path)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"weights {path} is no readable safetensors file: {error}") from error
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    advice = "save it with torch.save(module.state_dict(), path), or as safetensors."
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in the reader's own ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"weights {path} is no plain state dict ({reason}): {advice}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        held = listing(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-        raise InputError(f"weights {path} holds {held}, expected names with tensors: {advice}")
-    return dict(state)
 
 
 def _name_problems(
@@ -126,40 +102,3 @@ def non_finite(state: Mapping[str, Tensor], place: str) -> Iterable[str]:
         if len(bad):
             where = f"the first at {tuple(bad[0].tolist())}"
             yield f"{place}: '{name}' has {len(bad)} NaN or infinite values, {where}."
-
-
-def check_fit(module: nn.Module, probes: Probes) -> int:
-    """Runs two probes of each set through the network; the number of outputs K of its (N, K).
-
-    Raises InputError: it raises, its output has another form or is not finite, or a label is
-    not below K.
-    """
-    sets = {"inputs": (probes.inputs, probes.labels)}
-    if probes.test_inputs is not None:
-        sets["test_inputs"] = (probes.test_inputs, probes.test_labels)
-    with Problems() as problems:
-        widths = [
-            problems.attempt(_outputs, module, x, f"probes.{n}") for n, (x, _) in sets.items()
-        ]
-        for (name, (_, labels)), width in zip(sets.items(), widths, strict=True):
-            if labels is not None and width is not None and int(labels.max()) >= width:
-                largest = f"the largest label of probes.{name} is {int(labels.max())}"
-                problems.add(f"{largest}, but the network has {width} outputs (0 to {width - 1}).")
-    return widths[0] or 0
-
-
-def _outputs(module: nn.Module, inputs: Tensor, place: str) -> int:
-    shape = tuple(inputs.shape[1:])
-    try:
-        with torch.no_grad():
-            output = module(inputs[:2])
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{place} of sample shape {shape}: the network raised {reason}") from error
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(inputs[:2]):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        given = f"for {len(inputs[:2])} of {place}"
-        raise InputError(f"the network gave {got} {given}, expected a tensor (N, K).")
-    if not torch.isfinite(output).all():
-        raise InputError(f"the network's output on {place} is not finite.")
-    return output.shape[1]

@@ -23,6 +23,7 @@ from synth.engine import Engine, UnitEvidence
 from synth.evidence import LayerEvidence
 from synth.fronts import Candidate
 from synth.layers import Layer
+from synth.shifting import is_long, shifted
 
 SHORT = 16  # terms of a program that people read
 SHORT_SHARE = 0.25  # and its share of the unit's own bits
@@ -134,7 +135,7 @@ class Picker:
         found: dict[int, UnitChoice] = {}
         todo = {c: iter(queue) for c, queue in queues.items() if queue}
         while todo:
-            trials = []
+            tried: list[tuple[int, Candidate]] = []
             for channel in list(todo):
                 pair = next(todo[channel], None)
                 if pair is None:
@@ -143,20 +144,30 @@ class Picker:
                     found[channel] = self._constant(channel, pair[0], status)
                     del todo[channel]
                 else:
-                    trials.append(self._trial(channel, pair[0]))
-            for choice in self._passing(trials, siblings):
+                    tried.append((channel, pair[0]))
+            for choice in self._passing(self._trials(tried), siblings):
                 found[choice.channel] = choice
                 del todo[choice.channel]
         scope = self.layer.scope
         return [found.get(c) or opaque_unit(c, scope) for c in range(self.layer.units)]
 
-    def _trial(self, channel: int, candidate: Candidate) -> _Trial:
+    def _trials(self, tried: Sequence[tuple[int, Candidate]]) -> list[_Trial]:
+        """Candidates with their re-fitted selves; long ones are shifted all at once."""
         if self.replaced is None:
-            return _Trial(channel, candidate, (candidate.program,))
+            return [_Trial(channel, c, (c.program,)) for channel, c in tried]
+        long = [(channel, c.program) for channel, c in tried if is_long(c.program, self.grammar)]
+        moved = shifted(self.evidence, self.replaced, long, self.grammar)
+        fitted: dict[int, Node | None] = {c: p for (c, _), p in zip(long, moved, strict=True)}
+        trials = []
+        for channel, candidate in tried:
+            new = fitted[channel] if channel in fitted else self._refitted(channel, candidate)
+            rivals = [p for p in (new, candidate.program) if p is not None]
+            trials.append(_Trial(channel, candidate, tuple(dict.fromkeys(rivals))))
+        return trials
+
+    def _refitted(self, channel: int, candidate: Candidate) -> Node | None:
         unit = UnitEvidence(self.evidence, channel, self.grammar, self.replaced)
-        fitted = self.engines[candidate.engine].refit(candidate.program, unit)
-        rivals = [p for p in (fitted, candidate.program) if p is not None]
-        return _Trial(channel, candidate, tuple(dict.fromkeys(rivals)))
+        return self.engines[candidate.engine].refit(candidate.program, unit)
 
     def _passing(
         self, trials: Sequence[_Trial], siblings: Mapping[int, Node]
@@ -236,7 +247,7 @@ class Picker:
 
     @cached_property
     def _local(self) -> np.ndarray:
-        return self.evidence.patches[self.evidence.select].astype(np.float64)
+        return self.evidence.wide[self.evidence.select]
 
     @cached_property
     def _situ(self) -> np.ndarray:

@@ -5,18 +5,21 @@ read. ε was fixed before the search, as a share of the unit's range on fit.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
 from grammars.text import format_program
 from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
-from oracles.claims import Box, Claim, Proved, Refuted, Unknown, Verdict
+from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
 from oracles.cross_check import smt_check
 from oracles.prove import prove_layer
 from synth.affine import affine_forms, by_group, chosen, unit_bank, unit_box
@@ -24,6 +27,7 @@ from synth.assembly import LayerChoice, Status, opaque_unit, source_index
 from synth.evidence import Ranges
 
 DOMAIN = "envelope"
+TOGETHER = 16  # units that are proved in one task
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +59,35 @@ def prove_choices(
     grammar: Grammar,
     *,
     max_error: float,
+    jobs: int = 1,
 ) -> list[UnitProof]:
     """A proof, a refutation or a reason for every unit of every layer.
 
     Programs claim ε = `max_error` of their unit's range; inactive units claim ε = 0, which proves
-    them dead. Nothing is claimed of ablated and opaque units.
+    them dead. Nothing is claimed of ablated and opaque units. `jobs` processes share the work.
     """
     return [
         proof
         for choice in choices
-        for proof in _layer(choice, ranges[choice.layer.name], grammar, max_error)
+        for proof in _layer(choice, ranges[choice.layer.name], grammar, max_error, jobs)
     ]
+
+
+def settled(
+    choices: Sequence[LayerChoice],
+    ranges: Mapping[str, Ranges],
+    grammar: Grammar,
+    *,
+    max_error: float,
+    jobs: int = 1,
+) -> tuple[tuple[LayerChoice, ...], list[UnitProof]]:
+    """The choices after every refuted program has been taken back, and the proofs of the rest."""
+    while True:
+        proofs = prove_choices(choices, ranges, grammar, max_error=max_error, jobs=jobs)
+        kept = tuple(without_refuted(choices, proofs))
+        if all(a.units == b.units for a, b in zip(kept, choices, strict=True)):
+            return kept, proofs
+        choices = kept
 
 
 def without_refuted(
@@ -134,24 +156,24 @@ def verdict_row(proof: UnitProof) -> dict[str, object]:
 
 
 def _layer(
-    choice: LayerChoice, ranges: Ranges, grammar: Grammar, max_error: float
+    choice: LayerChoice, ranges: Ranges, grammar: Grammar, max_error: float, jobs: int
 ) -> list[UnitProof]:
     layer = choice.layer
     bank = compile_bank(choice.expanded(grammar), source_index(choice.scope), grammar)
     forms = affine_forms(layer, range(layer.units), bank)
     claimed = [i for i, c in enumerate(forms.places) if _claims(choice.units[c].status)]
     epsilons = [epsilon_of(ranges, c, max_error) for c in range(layer.units)]
-    verdicts: dict[int, tuple[Verdict, Verdict | None]] = {}
+    parts: list[tuple[list[int], _Part]] = []
     for group in by_group(layer, [forms.places[i] for i in claimed]):
-        places = [claimed[g] for g in group]
-        channels = [forms.places[i] for i in places]
-        units, programs = unit_bank(layer, channels), chosen(forms.bank, places)
-        box, claims = unit_box(ranges, channels[0]), [epsilons[c] for c in channels]
-        found = prove_layer(units, programs, box, claims)
-        for i, (channel, verdict) in enumerate(zip(channels, found, strict=True)):
-            checked = isinstance(verdict, Proved)
-            smt = smt_check(units[i], programs[i], box, claims[i]) if checked else None
-            verdicts[channel] = verdict, smt
+        for start in range(0, len(group), TOGETHER):
+            places = [claimed[g] for g in group[start : start + TOGETHER]]
+            channels = [forms.places[i] for i in places]
+            units, programs = unit_bank(layer, channels), chosen(forms.bank, places)
+            box, claims = unit_box(ranges, channels[0]), [epsilons[c] for c in channels]
+            parts.append((channels, _Part(units, programs, box, claims)))
+    verdicts: dict[int, tuple[Verdict, Verdict | None]] = {}
+    for (channels, _), found in zip(parts, _all_decided([p for _, p in parts], jobs), strict=True):
+        verdicts |= zip(channels, found, strict=True)
     return [
         UnitProof(
             layer=layer.name,
@@ -163,6 +185,34 @@ def _layer(
         )
         for u in choice.units
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Units of the same columns with their programs and claims."""
+
+    units: AffineBank
+    programs: AffineBank
+    box: Box
+    claims: list[Fraction]
+
+    def decided(self) -> list[tuple[Verdict, Verdict | None]]:
+        """What the closed form and, of what it proves, Z3 say of each."""
+        found = prove_layer(self.units, self.programs, self.box, self.claims)
+        return [(verdict, self._again(i, verdict)) for i, verdict in enumerate(found)]
+
+    def _again(self, i: int, verdict: Verdict) -> Verdict | None:
+        if not isinstance(verdict, Proved):
+            return None
+        return smt_check(self.units[i], self.programs[i], self.box, self.claims[i])
+
+
+def _all_decided(parts: Sequence[_Part], jobs: int) -> list[list[tuple[Verdict, Verdict | None]]]:
+    """Every part, in processes of their own if there is much to do."""
+    if jobs > 1 and len(parts) > jobs:
+        with suppress(TerminatedWorkerError):  # a process died: what it did is done again here
+            return Parallel(n_jobs=jobs)(delayed(part.decided)() for part in parts)  # type: ignore[return-value]
+    return [part.decided() for part in parts]
 
 
 def epsilon_of(ranges: Ranges, channel: int, max_error: float) -> Fraction:

@@ -1,9 +1,8 @@
 """Fronts, choices and points as JSON: programs as text, floats exactly, no pickle."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from grammars.grammar import Grammar
@@ -14,6 +13,7 @@ from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.choice import Point
 from synth.fronts import Candidate
 from synth.layers import Layer
+from synth.packing import packed, unpacked
 
 
 class Records:
@@ -25,28 +25,28 @@ class Records:
     def text(self, program: Node) -> str:
         return format_program(program, self.names, self.grammar)
 
-    def front(self, candidates: Sequence[Candidate]) -> str:
+    def front(self, candidates: Sequence[Candidate]) -> bytes:
         """A unit's front; `read_front` gives it back."""
-        return json.dumps([asdict(c) | {"program": self.text(c.program)} for c in candidates])
+        return packed([_figures(c) | {"program": self.text(c.program)} for c in candidates])
 
     def read_front(self, payload: bytes) -> tuple[Candidate, ...]:
-        return tuple(Candidate(**self._parsed(row)) for row in json.loads(payload))
+        return tuple(Candidate(**self._parsed(row)) for row in unpacked(payload))
 
-    def point(self, point: Point) -> str:
+    def point(self, point: Point) -> bytes:
         """A choice for all layers; `read_point` gives it back."""
         layers = {c.layer.name: [self.unit(u) for u in c.units] for c in point.choices}
         figures = {k: getattr(point, k) for k in ("multiplier", "bits", "kl", "agreement")}
-        return json.dumps(figures | {"layers": layers})
+        return packed(figures | {"layers": layers})
 
     def read_point(self, payload: bytes, layers: Sequence[Layer]) -> Point:
-        record = json.loads(payload)
+        record = unpacked(payload)
         choices = self.read_choices(record.pop("layers"), layers)
         return Point(**record, choices=choices)
 
     def unit(self, unit: UnitChoice) -> dict[str, Any]:
         """One unit's choice as a row."""
         text = None if unit.program is None else self.text(unit.program)
-        return asdict(unit) | {"status": str(unit.status), "program": text}
+        return _figures(unit) | {"status": str(unit.status), "program": text}
 
     def read_choices(
         self, rows: dict[str, list[dict[str, Any]]], layers: Sequence[Layer]
@@ -68,3 +68,8 @@ class Records:
         text = row["program"]
         program = None if text is None else parse_program(text, self.names, self.grammar)
         return row | {"program": program}
+
+
+def _figures(row: Candidate | UnitChoice) -> dict[str, Any]:
+    """The fields of a row, without a look into its program."""
+    return {f.name: getattr(row, f.name) for f in fields(row)}

@@ -4,11 +4,34 @@ Compensated rounding in a fixed order (GPTQ, Frantar et al. 2022), then descent 
 the integer lattice.
 """
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 
 from synth.metric import Metric
 
 BIAS_SHIFT = 2  # the bias may be finer than the weights by this many bits
+FLOAT32_BITS = 24
+
+
+def bias_step(bias: float, step: float) -> float:
+    """A grid finer than the weights' `step`, but of no more bits than a float32 holds.
+
+    The replacement runs in float32: a constant that it cannot hold would not be the one proved.
+    """
+    least = 2.0 ** (math.floor(math.log2(abs(bias))) - FLOAT32_BITS + 2) if bias else 0.0
+    return max(step * 2.0**-BIAS_SHIFT, least)
+
+
+def grid_of(values: Iterable[float]) -> float:
+    """The largest power of two of which all values are multiples; 1 if all are zero."""
+    denominators = []
+    for value in values:
+        numerator, denominator = float(value).as_integer_ratio()
+        if numerator:
+            denominators.append((numerator & -numerator) / denominator)
+    return min(denominators, default=1.0)
 
 
 def round_compensated(metric: Metric, step: float, *, bias_step: float | None = None) -> np.ndarray:

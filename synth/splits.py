@@ -44,6 +44,13 @@ class Parts:
     select: Part
     held_out: Part
 
+    def on(self, device: str) -> "Parts":
+        """The same with batches on a device."""
+        moved = (
+            Part(p.inputs.on(device), p.labels) for p in (self.fit, self.select, self.held_out)
+        )
+        return Parts(*moved)
+
 
 def part_sizes(count: int, held_out: float, select: float) -> tuple[int, int, int]:
     """(fit, select, held-out) sizes: `held_out` of all, then `select` of the rest, rounded."""
@@ -115,18 +122,20 @@ def parts(probes: Probes, split: Split) -> Parts:
     return Parts(part(*train, split.fit), part(*train, split.select), part(*test, split.held_out))
 
 
-def patches_needed(columns: int) -> int:
-    """Fit patches that a layer with `columns` weights a unit needs: 2 (columns + 1), at least 64.
+def patches_needed(columns: int, ratio: float = 2.0) -> int:
+    """Fit patches that a layer with `columns` weights a unit needs, at least 64.
 
-    With columns + 1 patches, least squares meets any target exactly; with twice as many, half of
-    the evidence is left to contradict a fit.
+    `ratio` of them for each constant: with one, least squares meets any target exactly; with two,
+    half of the evidence is left to contradict a fit.
     """
-    return max(2 * (columns + 1), 64)
+    return max(math.ceil(ratio * (columns + 1)), 64)
 
 
-def check_enough(layer: str, columns: int, patches_per_probe: int, split: Split) -> None:
+def check_enough(
+    layer: str, columns: int, patches_per_probe: int, split: Split, ratio: float = 2.0
+) -> None:
     """Raises InputError, with the probes needed in all, if fit has too few patches for a layer."""
-    needed = patches_needed(columns)
+    needed = patches_needed(columns, ratio)
     have = len(split.fit) * patches_per_probe
     if have >= needed:
         return
@@ -134,7 +143,8 @@ def check_enough(layer: str, columns: int, patches_per_probe: int, split: Split)
     probes = _first(lambda n: part_sizes(n, *split.shares)[0] * patches_per_probe >= needed)
     raise InputError(
         f"layer {layer}: {count} probes leave {have} patches on fit, but its {columns} weights a "
-        f"unit need {needed}: give at least {probes} probes."
+        f"unit need {needed}: give at least {probes} probes, or lower "
+        f"search.patches_per_weight = {ratio:g}."
     )
 
 

@@ -68,8 +68,13 @@ class Survey:
 
     @property
     def moments(self) -> Moments:
-        gram, cross = torch.as_tensor(self._gram), torch.as_tensor(self._cross)
-        return Moments(*((t / self.count).cpu().numpy() for t in (gram, cross)))
+        """Moments; where patches are few for a block, its covariances are shrunk (`_shrunk`)."""
+        gram, cross = (torch.as_tensor(t) / self.count for t in (self._gram, self._cross))
+        size = gram.shape[1] - 1
+        if self.count < 2 * (size + 1):
+            gram = _shrunk(gram, size / (self.count + size))
+            cross = self._units(gram)
+        return Moments(gram.cpu().numpy(), cross.cpu().numpy())
 
     @property
     def variance(self) -> Tensor:
@@ -105,6 +110,18 @@ class Survey:
         sums = rows.transpose(1, 2) @ pre
         return torch.cat([sums[:, :-1].flatten(0, 1)[: layer.fan], sums[0, -1:]])
 
+    def _units(self, gram: Tensor) -> Tensor:
+        """(fan+1, U): what `cross` is under a Gram matrix, because units are affine."""
+        layer, (count, size) = self.layer, blocks_of(self.layer)
+        weight, bias = (torch.tensor(a).to(gram) for a in (layer.weight, layer.bias))
+        filled = F.pad(weight, (0, count * size // layer.groups - layer.fan))
+        own = filled.unflatten(1, (-1, size)).unflatten(0, (layer.groups, -1))  # (G, u, b, f)
+        blocks = gram.unflatten(0, (layer.groups, -1))  # (G, b, f+1, f+1)
+        sums = torch.einsum("gbij,gubj->gubi", blocks[..., :-1, :-1], own)
+        sums = sums + blocks[:, None, :, :-1, -1] * bias.view(layer.groups, -1, 1, 1)
+        means = torch.einsum("gbj,gubj->gu", blocks[..., -1, :-1], own).flatten() + bias
+        return torch.cat([sums.flatten(0, 1).flatten(1)[:, : layer.fan], means[:, None]], 1).T
+
     def _bound(self, patches: Tensor, values: Tensor) -> None:
         ends = patches.amin(0), patches.amax(0), values.amin(0), values.amax(0)
         if self.count:
@@ -112,6 +129,21 @@ class Survey:
             old = self.lower, self.upper, self.low, self.high
             ends = tuple(f(a, b) for f, a, b in zip((low, high) * 2, old, ends, strict=True))
         self.lower, self.upper, self.low, self.high = ends
+
+
+def _shrunk(gram: Tensor, share: float) -> Tensor:
+    """(B, f+1, f+1) with the covariances of columns a `share` smaller, their variances kept.
+
+    Fewer patches than columns say nothing of most directions; left alone, a fit would take them for
+    free (Ledoit and Wolf 2004).
+    """
+    means = gram[:, :-1, -1]
+    outer = means[:, :, None] * means[:, None, :]
+    centred = gram[:, :-1, :-1] - outer
+    variances = torch.diag_embed(centred.diagonal(dim1=1, dim2=2))
+    result = gram.clone()
+    result[:, :-1, :-1] = outer + (1 - share) * centred + share * variances
+    return result
 
 
 class _Extremes:

@@ -19,7 +19,8 @@ from grammars.program import PRE, Node, const, linear, tap
 from synth.dead_zone import Roundings, rebiased, roundings
 from synth.engine import UnitEvidence, weighted_taps, with_head
 from synth.metric import Metric, refit_metric, unit_metric
-from synth.rounding import BIAS_SHIFT, round_compensated
+from synth.rounding import bias_step, grid_of, round_compensated
+from synth.shifting import is_long, shifted
 from synth.sparse import supports
 
 WIDE = 128  # weights of a unit from which supports are not searched one removal at a time
@@ -29,7 +30,6 @@ KEPT = (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05)  # shares of weights that wid
 THINNED = 1.25  # a wide unit's candidates differ by this factor in bits
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
 CAUTIONS = (0.0, 0.1, 1.0)  # how much the metric fears inputs that probes do not show
-FLOAT32_BITS = 24
 NEAR = 0.2  # a sibling is proposed where the pre-activations differ by less than this FVU
 
 
@@ -45,15 +45,17 @@ class LinearEngine:
     def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
         """The same support, grid and head, with constants for the replaced sources.
 
-        Of a program of more than `WIDE` terms only the bias is fitted.
+        Of a long program only the bias is fitted.
         """
+        if is_long(program, evidence.grammar):
+            unit = [(evidence.channel, program)]
+            return shifted(evidence.layer, _sources(evidence), unit, evidence.grammar)[0]
         hoisted, index = hoist(program, evidence.grammar), evidence.scope.index
         size = len(evidence.scope.columns)
         if len(hoisted.rows) != 1 or any(index[k] >= size for k in hoisted.rows[0].weights):
             return None
         row = hoisted.rows[0]
-        many = len(row.weights) > WIDE
-        constants = (_shifted if many else _refitted)(row, evidence)
+        constants = _refitted(row, evidence)
         params = {k: v for k, v in program.params if isinstance(v, float)}
         return with_head(evidence.head, weighted_taps(evidence.scope, constants), **params)
 
@@ -117,8 +119,8 @@ def _grids(
     for j in grids:
         step = 2.0 ** (math.floor(math.log2(largest)) - j)
         constants = np.zeros(metric.size + 1)
-        bias_step = _bias_step(float(inner.target[-1]), step)
-        constants[keep] = round_compensated(inner, step, bias_step=bias_step)
+        finer = bias_step(float(inner.target[-1]), step)
+        constants[keep] = round_compensated(inner, step, bias_step=finer)
         yield _program(evidence, constants, snapped=j <= SNAPPED)
 
 
@@ -131,7 +133,7 @@ def _wide(evidence: UnitEvidence) -> Iterator[Node]:
     pairs = [*product(COARSE, KEPT), *product(FINE, (1.0,))]
     steps = np.exp2(math.floor(math.log2(largest)) - np.array([j for j, _ in pairs], dtype=float))
     kept, bias = [k for _, k in pairs], float(evidence.layer.layer.bias[evidence.channel])
-    bias_steps = np.array([_bias_step(bias, step) for step in steps])
+    bias_steps = np.array([bias_step(bias, step) for step in steps])
     for caution in CAUTIONS[:2]:
         found = roundings(evidence.layer, evidence.channel, steps, kept, caution=caution)
         found, losses = rebiased(evidence.layer, evidence.channel, found, bias_steps)
@@ -158,15 +160,6 @@ def _program(evidence: UnitEvidence, constants: np.ndarray, *, snapped: bool) ->
     return with_head(evidence.head, pre, **_parameters(evidence, snapped=snapped))
 
 
-def _bias_step(bias: float, step: float) -> float:
-    """Finer than the weights' step, but of no more bits than a float32 holds.
-
-    The replacement runs in float32: a constant that it cannot hold would not be the one proved.
-    """
-    least = 2.0 ** (math.floor(math.log2(abs(bias))) - FLOAT32_BITS + 2) if bias else 0.0
-    return max(step * 2.0**-BIAS_SHIFT, least)
-
-
 def _parameters(evidence: UnitEvidence, *, snapped: bool) -> dict[str, float]:
     """The head's parameters, on their human grids if `snapped`."""
     if not snapped or evidence.head.op == "identity":
@@ -181,37 +174,15 @@ def _refitted(row: Affine, evidence: UnitEvidence) -> np.ndarray:
     index = evidence.scope.index
     support = np.array(sorted(index[key] for key in row.weights), dtype=int)
     metric = refit_metric(evidence.layer, evidence.channel, _sources(evidence), support)
-    step = _grid_of(row.weights.values())
-    bias_step = min(step, max(_grid_of([row.bias]), _bias_step(float(metric.target[-1]), step)))
+    step = grid_of(row.weights.values())
+    finer = max(min(step, grid_of([row.bias])), bias_step(float(metric.target[-1]), step))
     constants = np.zeros(len(evidence.scope.columns) + 1)
-    constants[np.append(support, -1)] = round_compensated(metric, step, bias_step=bias_step)
+    constants[np.append(support, -1)] = round_compensated(metric, step, bias_step=finer)
     return constants
-
-
-def _shifted(row: Affine, evidence: UnitEvidence) -> np.ndarray:
-    """The constants of a row, (F+1,), with another bias."""
-    index, layer = evidence.scope.index, evidence.layer
-    constants = np.zeros(len(evidence.scope.columns) + 1)
-    constants[[index[key] for key in row.weights]] = list(row.weights.values())
-    constants[-1] = row.bias
-    step = _grid_of(row.weights.values())
-    found = Roundings(constants[None], np.array([step]))
-    bias_steps = np.array([_bias_step(row.bias, step)])
-    return rebiased(layer, evidence.channel, found, bias_steps, _sources(evidence))[0].constants[0]
 
 
 def _sources(evidence: UnitEvidence) -> np.ndarray:
     return evidence.layer.patches if evidence.replaced is None else evidence.replaced
-
-
-def _grid_of(values: Iterable[float]) -> float:
-    """The largest power of two of which all values are multiples; 1 if all are zero."""
-    denominators = []
-    for value in values:
-        numerator, denominator = float(value).as_integer_ratio()
-        if numerator:
-            denominators.append((numerator & -numerator) / denominator)
-    return min(denominators, default=1.0)
 
 
 def _sizes(columns: int) -> list[int]:

@@ -82,10 +82,11 @@ def test_a_path_flag_identifies_the_same_run(folder: Path, monkeypatch: pytest.M
 
 
 def test_digest_ignores_what_changes_no_result(folder: Path) -> None:
-    """Jobs, out, quiet and the choice of layers stay out of a run's identity; the seed is in."""
+    """Jobs, out, quiet, controls and layers stay out of a run's identity; the seed is in."""
     plain = read(folder).digest_fields()
     same = read(folder, run__jobs=2, run__out="x", run__quiet=True, search__layers=("fc1",))
     assert same.digest_fields() == plain
+    assert read(folder, run__controls=["random"]).digest_fields() == plain
     assert read(folder, run__seed=1).digest_fields() != plain
     assert json.loads(json.dumps(plain)) == plain
 
@@ -98,7 +99,32 @@ def test_weights_table(folder: Path) -> None:
     hash(config)
 
 
+def test_several_inputs(folder: Path) -> None:
+    """References stay in order and count in the identity; a list of one is that one."""
+    two = read(folder, SMALLEST.replace('"data.npz:x"', '["data.npz:b", "data.npz:a"]'))
+    assert two.probes.inputs == ("data.npz:b", "data.npz:a")
+    fields = two.digest_fields()
+    assert json.loads(json.dumps(fields)) == fields
+    one = read(folder, SMALLEST.replace('"data.npz:x"', '["data.npz:x"]'))
+    assert one.digest_fields() == read(folder).digest_fields()
+    assert (
+        "dat.npz does not exist" in problems_of(folder, SMALLEST, probes__inputs=["dat.npz:x"])[0]
+    )
+
+
+def test_controls_may_be_none(folder: Path) -> None:
+    """All controls by default, in any selection, or an empty list."""
+    assert len(read(folder).run.controls) == 4
+    assert read(folder, SMALLEST + "[run]\ncontrols = []").run.controls == ()
+    text = SMALLEST + '[run]\ncontrols = ["pruning", "shuffled"]'
+    assert read(folder, text).run.controls == ("pruning", "shuffled")
+
+
 BAD_VALUES = [
+    ("test_inputs = []", "probes.test_inputs = [], expected 'FILE.py:FUNCTION', 'FILE.npz:KEY'"),
+    ("test_inputs = ['a.npy', 'b.csv']", "or a list of them, one for each input of the network"),
+    ("[run]\ncontrols = ['rouding']", "run.controls = ['rouding'], expected a list of some of sh"),
+    ("[run]\ncontrols = 'random'", "run.controls = 'random', expected a list of some of shuffled"),
     ("[search]\nmax_fvu = 0", "search.max_fvu = 0, expected a number above 0 and at most 1"),
     ("[search]\nmax_fvu = nan", "search.max_fvu = nan, expected a number"),
     ("[search]\nmax_error = '0.1'", "search.max_error = '0.1', expected a number"),
@@ -140,6 +166,41 @@ def test_bad_network(folder: Path, key: str, value: object) -> None:
     """A reference of another form is told with the form that is expected."""
     (problem,) = problems_of(folder, SMALLEST, **{f"network__{key}": value})
     assert problem.startswith(f"command line: network.{key} = {value!r}, expected ")
+
+
+def test_a_model_file_is_a_network(folder: Path) -> None:
+    """A file may stand for a factory; the output that is judged has a name or an index."""
+    (folder / "net.onnx").touch()
+    text = SMALLEST.replace('factory = "net.py:make"', 'file = "net.onnx"\noutput = "scores"')
+    network = read(folder, text).network
+    assert (network.factory, network.file, network.source) == (None, "net.onnx", "net.onnx")
+    assert network.output == "scores"
+    assert read(folder, text, network__output=1).network.output == 1
+    digests = [read(folder, text, network__output=n).digest_fields() for n in (None, 0, 1)]
+    assert len({json.dumps(fields) for fields in digests}) == 3
+
+
+def test_sources_that_exclude_each_other(folder: Path) -> None:
+    """None, two, and weights beside a file are told with the keys that stand in the way."""
+    (folder / "net.pt2").touch()
+    (none,) = problems_of(folder, '[network]\n[probes]\ninputs = "data.npz:x"')
+    assert "network.factory is missing, expected 'FILE.py:FUNCTION'; or network.file" in none
+    both, weights = problems_of(
+        folder, SMALLEST, network__file=str(folder / "net.pt2"), network__weights="w.safetensors"
+    )[-2:]
+    assert "the network has two sources; give only one of them" in both
+    assert "stands beside network.file: a model file holds its own; leave it out" in weights
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("file", "net.pkl"), ("file", 3), ("output", -1), ("output", True)]
+)
+def test_bad_model_files(folder: Path, key: str, value: object) -> None:
+    """Another kind of file and an output that cannot be one are told with what is expected."""
+    text = SMALLEST.replace('factory = "net.py:make"', 'file = "net.onnx"')
+    (folder / "net.onnx").touch()
+    (problem,) = problems_of(folder, text, **{f"network__{key}": value})
+    assert problem.startswith(f"command line: network.{key} = {value!r}, expected the ")
 
 
 def test_all_problems_at_once(folder: Path) -> None:

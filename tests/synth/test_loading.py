@@ -5,15 +5,17 @@ import pickle
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from onnx import helper
+from onnx_making import drawn, model, saved
 from safetensors.torch import save_file, save_model
 from torch import nn
 
 from synth.config import load_config
 from synth.errors import InputError
-from synth.inputs import Probes
-from synth.loading import check_fit, load_factory, load_module, load_weights
+from synth.loading import load_factory, load_module, load_weights
 
 SOURCE = """
 import torch
@@ -214,15 +216,26 @@ def test_load_module_checks_the_factory_s_own_weights(folder: Path) -> None:
     assert "'weight' has 1 NaN or infinite values, the first at (1, 2)" in message
 
 
-def test_check_fit(folder: Path) -> None:
-    """Inputs that the network cannot read, other outputs and labels beyond K are all told."""
-    module = load_factory("net.py:make", folder)
-    good = Probes(torch.zeros(5, 3), torch.tensor([0, 1, 1, 0, 1]))
-    assert check_fit(module, good) == 2
-    wrong = Probes(torch.zeros(5, 4), None, torch.zeros(5, 3), torch.tensor([0, 1, 2, 0, 1]))
-    message = told(check_fit, module, wrong)
-    assert "probes.inputs of sample shape (4,): the network raised RuntimeError" in message
-    assert "largest label of probes.test_inputs is 2, but the network has 2 outputs" in message
-    message = told(check_fit, nn.Unflatten(1, (1, 3)), good)
-    assert "the network gave (2, 1, 3) for 2 of probes.inputs, expected a tensor (N, K)" in message
-    assert "is not finite" in told(check_fit, nn.Threshold(1.0, float("inf")), good)
+def test_load_module_reads_a_model_file(folder: Path) -> None:
+    """A configuration may name a file that holds the network; it is read in eval mode."""
+    node = helper.make_node("Gemm", ["x", "fc.weight"], ["y"], transB=1)
+    weights = {"fc.weight": drawn(2, 3)}
+    saved(model([node], {"x": ("N", 3)}, ["y"], weights), folder, "net.onnx")
+    (folder / "c.toml").write_text(
+        '[network]\nfile = "net.onnx"\n[probes]\ninputs = "net.py:make"\n'
+    )
+    module = load_module(load_config(folder / "c.toml"))
+    assert not module.training
+    assert torch.equal(module.state_dict()["fc.weight"], torch.from_numpy(weights["fc.weight"]))
+
+
+def test_load_module_checks_the_weights_of_a_model_file(folder: Path) -> None:
+    """NaN weights are found in a file as in a factory's module."""
+    node = helper.make_node("Gemm", ["x", "fc.weight"], ["y"], transB=1)
+    weights = {"fc.weight": np.array([[1.0, np.nan, 0.0]], dtype=np.float32)}
+    saved(model([node], {"x": ("N", "M")}, ["y"], weights), folder, "net.onnx")
+    (folder / "c.toml").write_text(
+        '[network]\nfile = "net.onnx"\n[probes]\ninputs = "net.py:make"\n'
+    )
+    message = told(load_module, load_config(folder / "c.toml"))
+    assert "'fc.weight' has 1 NaN or infinite values, the first at (0, 1)" in message

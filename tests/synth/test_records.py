@@ -13,9 +13,9 @@ from grammars.program import PRE, Node, const, linear, tap
 from synth.assembly import Status, UnitChoice, names_of
 from synth.choice import Point
 from synth.engine import with_head
-from synth.evidence import scope_of
 from synth.fronts import Candidate
 from synth.layers import Head
+from synth.packing import unpacked
 from synth.records import Records
 
 COLUMNS, UNITS = 5, 4
@@ -71,7 +71,7 @@ def choices(draw: st.DrawFn) -> tuple[UnitChoice, ...]:
 def test_fronts_come_back(front):
     """A front is read back equal, candidate by candidate, and written the same again."""
     text = RECORDS.front(front)
-    found = RECORDS.read_front(text.encode())
+    found = RECORDS.read_front(text)
     assert found == tuple(front)
     assert RECORDS.front(found) == text
 
@@ -81,7 +81,7 @@ def test_fronts_come_back(front):
 def test_points_come_back(units, multiplier, bits, kl, share):
     """A choice for all layers is read back with its figures, its scope and every unit."""
     choice = chosen(LAYER, [None] * UNITS)
-    point = Point(multiplier, (type(choice)(LAYER, scope_of(LAYER), units),), bits, kl, share)
+    point = Point(multiplier, (type(choice)(LAYER, LAYER.scope, units),), bits, kl, share)
     found = RECORDS.read_point(RECORDS.point(point).encode(), [LAYER])
     assert (found.multiplier, found.bits, found.kl, found.agreement) == (
         multiplier,
@@ -91,7 +91,7 @@ def test_points_come_back(units, multiplier, bits, kl, share):
     )
     (back,) = found.choices
     assert all(isinstance(u.status, Status) for u in back.units)
-    assert back.units == units and back.layer is LAYER and back.scope == scope_of(LAYER)
+    assert back.units == units and back.layer is LAYER and back.scope == LAYER.scope
     assert RECORDS.point(found) == RECORDS.point(point)
 
 
@@ -111,7 +111,7 @@ def test_records_are_text():
     """Programs stand in records as the text that a person reads."""
     program = linear([(0.75, tap(BANK, 1)), (-1.0, tap(f"fc1{PRE}", 2))], 0.5)
     candidate = Candidate(program, 12, 0.25, 0.5, 1.0, float("inf"), "linear")
-    (row,) = json.loads(RECORDS.front([candidate]))
+    (row,) = unpacked(RECORDS.front([candidate]))
     assert row == asdict(candidate) | {"program": "-pre(fc1_2) + 0.75*input_1_1 + 0.5"} or (
         row["program"] == "0.75*input_1_1 - pre(fc1_2) + 0.5"
     )
