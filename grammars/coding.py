@@ -109,10 +109,18 @@ def encode(layers: Iterable[LayerSource], grammar: Grammar) -> BitWriter:
     Raises ValueError for a layer without exactly one source a unit, for weights that do not match
     the columns and for a tap that its scope does not hold.
     """
+    return _written(BitWriter(), layers, grammar)
+
+
+def stream_bits(layers: Iterable[LayerSource], grammar: Grammar) -> int:
+    """The length of the stream that `encode` writes."""
+    return len(_written(BitCounter(), layers, grammar))
+
+
+def _written(writer: BitWriter, layers: Iterable[LayerSource], grammar: Grammar) -> BitWriter:
     layers = tuple(layers)
     for layer in layers:
         _check(layer)
-    writer = BitWriter()
     _write_user_primitives(writer, layers, grammar)
     for layer in layers:
         for channel, unit in enumerate(layer.units):

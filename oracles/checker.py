@@ -1,11 +1,10 @@
 """Check the certificates of a run folder: `python checker.py RUN_FOLDER`.
 
-Standard library only, exact arithmetic, no code of those who made them; certificate.py has the
-format. A unit and its program, read from its text, are max(lo·a, hi·a) of affine maps a and a'. For
-m in [lo, hi] of the program, m·a' never exceeds it: so unit − program is at most the larger, over s
-in {lo, hi} of the unit, of max over the layer's box of s·a − m·a'; and so the other way round. That
-makes four multipliers m. Two equal monotone heads of another form: |a − a'| times their Lipschitz
-constant. The bound so found must be exactly the claimed one, and at most epsilon.
+Standard library only, exact arithmetic; certificate.py has the format. A unit and its program, read
+from its text, are max(lo·a, hi·a) of affine maps a and a'. For m in [lo, hi] of the program, m·a'
+never exceeds it: so unit − program is at most the larger, over s in {lo, hi} of the unit, of max
+over the layer's box of s·a − m·a'; and so the other way round: four multipliers m. Two equal heads
+of another form: |a − a'| times their Lipschitz constant. The bound must be exactly the claimed one.
 """
 
 import ast
@@ -20,7 +19,9 @@ from pathlib import Path
 
 ONE = Fraction(1)
 PARAMETERS = {"leaky_relu": ["slope"], "prelu": ["slope"], "clip": ["high", "low"]}
-PARAMETERS |= {op: [] for op in ("identity", "relu", "abs", "sigmoid", "tanh")}
+LIPSCHITZ = {"sigmoid": 256, "tanh": 1024, "gelu": 1160, "silu": 1128}  # each over 1024
+LIPSCHITZ |= {"hardsigmoid": 171, "hardswish": 1536}
+PARAMETERS |= {op: [] for op in ("identity", "relu", "abs", *LIPSCHITZ)}
 LEAST_SLOPE = {"identity": ONE, "relu": Fraction(0), "abs": -ONE}
 Report = namedtuple("Report", ["accepted", "rejected"])  # names of units; (unit, reason) pairs
 
@@ -96,8 +97,7 @@ def read_program(text):
 
 def read(tensors, name, dtype, shape, first, count):
     """`count` finite numbers of a tensor, from position `first`."""
-    data, header, base = tensors
-    width, code = {"F32": (4, "f"), "F64": (8, "d")}[dtype]
+    (data, header, base), (width, code) = tensors, {"F32": (4, "f"), "F64": (8, "d")}[dtype]
     start, end = header[name]["data_offsets"]
     need([header[name]["dtype"], header[name]["shape"]] == [dtype, shape], f"odd type of {name}")
     sound = 0 <= start == end - width * math.prod(shape) and end <= len(data) - base
@@ -151,7 +151,7 @@ class Layer:
         program, factor, parts = self.program(taps, bias), ONE, []
         if spans is None or its_spans is None:
             need((op, params) == (its_op, its_params), f"no bound joins {op} and {its_op}")
-            factor = Fraction(1, 4) if op == "sigmoid" else params.get("slope", ONE)
+            factor = Fraction(LIPSCHITZ.get(op, 0), 1024) or params.get("slope", ONE)
             spans = its_spans = ONE, ONE
         problems = [(s, unit, program, its_spans) for s in spans]
         problems += [(s, program, unit, spans) for s in its_spans]

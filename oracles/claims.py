@@ -17,7 +17,8 @@ from typing import Literal, NoReturn
 
 import numpy as np
 
-# Bounds the error of 1/(1+exp(-a)), of tanh and of their difference in float64 (a few 2^-53).
+# Bounds the error of a smooth head at a in float64, and of the difference of two (a few 2^-53);
+# times 1 + |a| for those that grow with a.
 SMOOTH_ERROR = Fraction(1, 2**45)
 
 
@@ -101,8 +102,8 @@ class Box:
 class HeadForm:
     """A head as the bounds see it.
 
-    With `two_slope` it is exactly ``a -> max(slopes[0]·a, slopes[1]·a)``; else it is monotone with
-    the given Lipschitz constant, and its slopes are those of the identity.
+    With `two_slope` it is exactly ``a -> max(slopes[0]·a, slopes[1]·a)``; else it has the given
+    Lipschitz constant, and its slopes are those of the identity.
     """
 
     op: str
@@ -113,9 +114,16 @@ class HeadForm:
 
 
 _PLAIN = {"identity": (1.0, 1.0), "relu": (0.0, 1.0), "abs": (-1.0, 1.0)}
-_SMOOTH = {"sigmoid": 0.25, "tanh": 1.0}
+# Lipschitz constants, dyadic and rounded up: the slopes of gelu and silu stay below 1.1290 (at the
+# square root of two) and 1.0999 (at 2.3994), those of hardsigmoid are 1/6 and those of hardswish
+# end at 3/2.
+_LIPSCHITZ = {
+    **{"sigmoid": 0.25, "tanh": 1.0, "gelu": 145 / 128, "silu": 141 / 128},
+    **{"hardsigmoid": 171 / 1024, "hardswish": 1.5},
+}
+_BOUNDED, _GROWING = ("sigmoid", "tanh"), ("gelu", "silu")
 _PARAMETERS = {"leaky_relu": ("slope",), "prelu": ("slope",), "clip": ("high", "low")}
-SUPPORTED_HEADS = (*_PLAIN, *_SMOOTH, *_PARAMETERS)
+SUPPORTED_HEADS = (*_PLAIN, *_LIPSCHITZ, *_PARAMETERS)
 
 
 def head_form(op: str, params: Mapping[str, float] | Iterable[tuple[str, float]] = ()) -> HeadForm:
@@ -137,7 +145,7 @@ def head_form(op: str, params: Mapping[str, float] | Iterable[tuple[str, float]]
         return _leaky(op, pairs, named["slope"])
     if op == "clip" and named["low"] > named["high"]:
         raise ValueError(f"clip has low {named['low']} above high {named['high']}; swap them?")
-    return HeadForm(op, pairs, (1.0, 1.0), _SMOOTH.get(op, 1.0), False)
+    return HeadForm(op, pairs, (1.0, 1.0), _LIPSCHITZ.get(op, 1.0), False)
 
 
 def _leaky(op: str, pairs: tuple[tuple[str, float], ...], slope: float) -> HeadForm:
@@ -264,7 +272,7 @@ def pair_heads(unit: HeadForm, program: HeadForm) -> Pairing | Unknown:
 
 
 def evaluate(affine: Affine, point: np.ndarray) -> Fraction:
-    """The value at a point (n,): exact, but within 2^-46 for sigmoid and tanh."""
+    """The value at a point (n,): exact, but for half of `head_error` where the head is smooth."""
     return apply_head(affine.head, preactivation(affine, point))
 
 
@@ -276,23 +284,44 @@ def preactivation(affine: Affine, point: np.ndarray) -> Fraction:
 
 
 def apply_head(head: HeadForm, value: Fraction) -> Fraction:
-    """The head of an exact number: exact, but within 2^-46 for sigmoid and tanh."""
+    """The head of an exact number: exact, but for half of `head_error` where it is smooth."""
     params = {name: Fraction(number) for name, number in head.params}
     if head.op == "clip":
         return min(max(value, params["low"]), params["high"])
-    if head.op in _SMOOTH:
-        inside = float(min(max(value, Fraction(-700)), Fraction(700)))  # flat to 1e-300 beyond
-        return Fraction(math.tanh(inside) if head.op == "tanh" else 1 / (1 + math.exp(-inside)))
+    if head.op in ("hardsigmoid", "hardswish"):
+        inside = min(max(value + 3, Fraction(0)), Fraction(6)) / 6
+        return inside if head.op == "hardsigmoid" else value * inside
+    if head.op in _GROWING and value > 700:
+        return value  # to 1e-300
+    if head.op in _BOUNDED + _GROWING:
+        return Fraction(_smooth(head.op, float(min(max(value, Fraction(-700)), Fraction(700)))))
     if "slope" in params:
         return value if value > 0 else params["slope"] * value
     return max(Fraction(head.slopes[0]) * value, Fraction(head.slopes[1]) * value)
 
 
+def _smooth(op: str, a: float) -> float:
+    """A smooth head of |a| <= 700; beyond it is straight to 1e-300."""
+    if op == "tanh":
+        return math.tanh(a)
+    if op == "gelu":
+        return 0.5 * a * math.erfc(-a / math.sqrt(2))
+    return (a if op == "silu" else 1) / (1 + math.exp(-a))
+
+
+def head_error(head: HeadForm, value: Fraction) -> Fraction:
+    """Twice a bound of the error of `apply_head` at a value: zero but for smooth heads."""
+    if head.op in _GROWING:
+        return SMOOTH_ERROR * (1 + abs(value))
+    return SMOOTH_ERROR if head.op in _BOUNDED else Fraction(0)
+
+
 def gap_at(unit: Affine, program: Affine, point: np.ndarray) -> Fraction:
     """A certified lower bound of ``|unit − program|`` at a point (n,): replays a counterexample.
 
-    It is the exact difference, less 2^-45 where a head is sigmoid or tanh.
+    It is the exact difference, less the error of a smooth head.
     """
-    gap = abs(evaluate(unit, point) - evaluate(program, point))
-    smooth = {unit.head.op, program.head.op} & set(_SMOOTH)
-    return max(Fraction(0), gap - SMOOTH_ERROR) if smooth else gap
+    sides = [(one.head, preactivation(one, point)) for one in (unit, program)]
+    here, there = (apply_head(head, value) for head, value in sides)
+    error = max(head_error(head, value) for head, value in sides)
+    return max(Fraction(0), abs(here - there) - error)

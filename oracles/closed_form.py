@@ -15,8 +15,8 @@ O(n log n). Duplicate breakpoints need no merging, because their weights simply 
 *Any* λ in its interval gives an upper bound: found here in floats, it is the certificate that
 `exact_bound` rechecks in exact arithmetic. The float `values` alone prove nothing.
 
-Heads that are not of this form but monotone with Lipschitz constant L, and equal on both sides
-(clip, sigmoid, tanh), are bounded by L·sup |a − a'|: sound, not tight. See claims.pair_heads.
+Heads that are not of this form but have a Lipschitz constant L, and are equal on both sides (clip,
+sigmoid, tanh, gelu …), are bounded by L·sup |a − a'|: sound, not tight. See claims.pair_heads.
 """
 
 from collections.abc import Iterator, Sequence

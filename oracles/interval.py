@@ -77,10 +77,17 @@ class IntervalAlgebra(Algebra):
         return _widened(low, high, 1.001 * (len(values) + 2) * UNIT * size, len(values))
 
     def call(self, function: Transcendental, x: Interval) -> Interval:
-        """The function at both ends, widened by its error and cut to its range."""
+        """The function at both ends, widened by its error and cut to its range.
+
+        Where it turns, its largest value is at an end still; its least is there too, unless the
+        turn lies between them.
+        """
         low, high = (_apply(function, end) for end in x)
-        for _ in range(function.ulps):
-            low, high = down(low), up(high)
+        if function.turn is not None:
+            low, high = np.minimum(low, high), np.maximum(low, high)
+            turns = (x[0] < function.turn[1]) & (x[1] > function.turn[0])
+            low = np.where(turns, function.low, low)[()]
+        low, high = -_beyond(-low, function.ulps), _beyond(high, function.ulps)
         return np.clip(low, function.low, function.high), np.clip(high, function.low, function.high)
 
 
@@ -94,6 +101,13 @@ def up(value: Any) -> Any:
     """The next float above, elementwise; ∞ above the last."""
     with np.errstate(over="ignore"):
         return np.nextafter(value, np.inf)
+
+
+def _beyond(value: Any, ulps: int) -> Any:
+    """A value that lies `ulps` units in the last place higher, or more."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = ulps * np.spacing(np.abs(value))
+    return np.where(np.isfinite(step), -_add_down(-value, -step), value)[()]
 
 
 def _add_down(a: Any, b: Any) -> Any:

@@ -6,6 +6,7 @@ sequence (N, C, L) is (N, C, 1, L). A unit is head(w · patch + b).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import overload
 
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from grammars.coding import Scope
 
 Pair = tuple[int, int]
 Shape = tuple[int, int, int]
@@ -26,6 +29,10 @@ HEADS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "clip": ("low", "high"),
         "sigmoid": (),
         "tanh": (),
+        "gelu": (),
+        "silu": (),
+        "hardsigmoid": (),
+        "hardswish": (),
     }
 )
 
@@ -107,6 +114,22 @@ class Geometry:
         self.out_size(maps.shape[2], maps.shape[3])
         columns = F.unfold(maps, self.window, self.dilation, self.padding, self.stride)
         return columns.transpose(1, 2).reshape(-1, columns.shape[1])
+
+    def patches_at(self, maps: Tensor, rows: Tensor) -> Tensor:
+        """The rows (m,) of `patches(maps)`, without making the others: (m, C*kh*kw)."""
+        height, width = self.out_size(maps.shape[2], maps.shape[3])
+        samples, places = rows // (height * width), rows % (height * width)
+        top, left = places // width * self.stride[0], places % width * self.stride[1]
+        down, right = (
+            torch.arange(k, device=maps.device) * d
+            for k, d in zip(self.window, self.dilation, strict=True)
+        )
+        (above, beside), padded = self.padding, maps
+        if above or beside:
+            padded = F.pad(maps, (beside, beside, above, above))
+        ys, xs = (top[:, None] + down)[:, :, None], (left[:, None] + right)[:, None, :]
+        windows = padded[samples[:, None, None], :, ys, xs]  # (m, kh, kw, C)
+        return windows.permute(0, 3, 1, 2).flatten(1)
 
     def _axis_size(self, axis: int, size: int) -> int:
         reach = self.dilation[axis] * (self.window[axis] - 1) + 1
@@ -194,6 +217,12 @@ class Layer:
         for row, channel in zip(rows, channels, strict=True):
             row[self.part(channel)] = self.weight[channel]
         return rows
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What programs of its units may read."""
+        columns = tuple((self.source, c, dy, dx) for c, dy, dx in self.columns())
+        return Scope(self.name, self.units, columns, self.groups)
 
     def columns(self) -> tuple[tuple[int, int, int], ...]:
         """(channel, dy, dx) of each column of a patch."""

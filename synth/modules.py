@@ -69,6 +69,10 @@ _TORCH_HEADS: Mapping[str, Callable[..., Tensor]] = {
     "clip": lambda values, low, high: torch.clamp(values, low, high),
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish,
 }
 
 
@@ -83,9 +87,10 @@ class LayerModule(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         geometry = layer.geometry
-        shape = (layer.units, layer.in_shape[0], *geometry.window)
+        shape = (layer.units, layer.in_shape[0] // layer.groups, *geometry.window)
         # A dense layer is a matrix product: the convolution would give the same, slower.
-        self.dense = geometry.window == layer.in_shape[1:] and not any(geometry.padding)
+        whole = geometry.window == layer.in_shape[1:] and not any(geometry.padding)
+        self.dense, self.groups = whole and layer.groups == 1, layer.groups
         weight = torch.tensor(layer.weight)
         self.weight = nn.Parameter(weight if self.dense else weight.reshape(shape))
         self.bias = nn.Parameter(torch.tensor(layer.bias))
@@ -97,8 +102,8 @@ class LayerModule(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         if self.dense:
             return as_maps(self.heads(F.linear(maps.flatten(1), self.weight, self.bias)))
-        pre = F.conv2d(maps, self.weight, self.bias, self.stride, self.padding, self.dilation)
-        return self.heads(pre)
+        how = (self.stride, self.padding, self.dilation, self.groups)
+        return self.heads(F.conv2d(maps, self.weight, self.bias, *how))
 
 
 def layer_module(layer: Layer) -> nn.Module:

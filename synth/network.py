@@ -2,20 +2,24 @@
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
+from torch.utils import _pytree as pytree
 
+from synth.batches import Batch
 from synth.errors import nearest
 from synth.export import ReadError, export_graph, referenced
-from synth.layers import Layer, as_maps, like
-from synth.modules import OnMaps, layer_module
-from synth.nodes import chain
-from synth.reading import LayerNodes, Opaque, Reader, View
+from synth.layers import Layer
+from synth.modules import layer_module
+from synth.parts import OUTPUT, LayerNodes, Opaque, View
+from synth.reading import Reader
+from synth.running import Runner, Swap
 
 __all__ = ["LayerNodes", "Network", "Opaque", "ReadError", "View", "layer_module", "read_network"]
 
@@ -24,17 +28,21 @@ __all__ = ["LayerNodes", "Network", "Opaque", "ReadError", "View", "layer_module
 class Network:
     """An exported network and its reading; a bank is an input, a layer, a view or an opaque value.
 
-    `layers` are in topological order. `input_shape` is that of a sample, without the batch.
+    `layers` are in topological order. `input_shapes` are those of a sample, without the batch.
     `banks` maps each bank to the name of the graph node that holds it; `nodes` gives the nodes of
-    each layer. `module` shares nothing with the module that was read.
+    each layer. `judged` is the place, among `output_names`, of the output that validation judges.
+    `module` returns a tensor if there is one output, else a tuple of them; it shares nothing with
+    the module that was read.
     """
 
     module: fx.GraphModule
     layers: tuple[Layer, ...]
     views: tuple[View, ...]
     opaque: tuple[Opaque, ...]
-    input_name: str
-    input_shape: tuple[int, ...]
+    input_names: tuple[str, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
+    output_names: tuple[str, ...]
+    judged: int
     banks: Mapping[str, str]
     nodes: Mapping[str, LayerNodes]
 
@@ -54,35 +62,56 @@ class Network:
         _known(name, nodes, "graph node")
         return nodes[name]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The output for a batch x (N, *input_shape), without gradients."""
+    @cached_property
+    def runner(self) -> Runner:
+        """What runs the graph node by node."""
+        return Runner(self.module, self.layers, self.nodes)
+
+    @property
+    def output_nodes(self) -> tuple[fx.Node, ...]:
+        """The graph nodes that are returned, in order of `output_names`."""
+        returned = self.graph.output_node().args[0]
+        nodes = returned if isinstance(returned, list | tuple) else (returned,)
+        return tuple(node for node in nodes if isinstance(node, fx.Node))
+
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """The judged output for a batch of inputs (N, *shape) each, without gradients."""
         with torch.no_grad():
-            return self.module(x)
+            return self.judge(self.module(*batch))
+
+    def judge(self, outputs: Any) -> Tensor:
+        """The judged output among all that a module, original or replaced, has returned."""
+        tensors = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+        return tensors[self.judged]
 
     def record(
         self,
-        x: Tensor,
+        batch: Batch | Tensor,
         banks: Iterable[str],
         *,
         modules: Mapping[str, nn.Module] | None = None,
         grad: bool = False,
     ) -> dict[str, Tensor]:
-        """Run a batch x (N, *input_shape); the maps (N, C, H, W) of `banks`, and "output".
+        """Run a batch of inputs (N, *shape) each; the maps (N, C, H, W) of `banks`, and "output".
 
-        `modules` replaces layers as in `replaced`. With `grad`, the output depends on the
-        returned maps, so that `torch.autograd.grad(f(output), maps)` works.
-        ValueError for an unknown bank.
+        A lone tensor is the batch of a network with one input. `modules` replaces layers as in
+        `replaced`; "output" is the judged one. With `grad`, it depends on the returned maps, so
+        that `torch.autograd.grad(f(output), maps)` works. ValueError for an unknown bank or layer.
         """
-        wanted = tuple(banks)
-        for bank in wanted:
-            _known(bank, self.banks, "bank")
-        module, nodes = self.module, self.banks
-        if modules:
-            module, nodes = self._rewired(self.module, modules)
+        wanted, modules = tuple(banks), modules or {}
+        for name, names, what in (
+            *((bank, self.banks, "bank") for bank in wanted),
+            *((layer, self.nodes, "layer") for layer in modules),
+        ):
+            _known(name, names, what)
+        nodes = {self.runner.by_name[self.banks[bank]] for bank in wanted}
+        given = (batch,) if isinstance(batch, Tensor) else batch
         with torch.set_grad_enabled(grad):
-            recorder = _Recorder(module, {nodes[bank] for bank in wanted}, grad=grad)
-            output = recorder.run(x)
-        return {bank: recorder.maps[nodes[bank]] for bank in wanted} | {"output": output}
+            output, maps = self.runner.record(
+                given, nodes, modules, self.output_nodes[self.judged], grad=grad
+            )
+        found = {bank: maps[self.runner.by_name[self.banks[bank]]] for bank in wanted}
+        return found | {OUTPUT: output}
 
     def replaced(self, modules: Mapping[str, nn.Module]) -> fx.GraphModule:
         """A copy of the network in which `modules` compute the layers that they are named after.
@@ -90,72 +119,52 @@ class Network:
         A module maps the maps (N, C, H, W) of the layer's source to the layer's maps (N, O, h, w).
         What nothing reads any more is gone, with its weights; ValueError for an unknown layer.
         """
-        module, _ = self._rewired(copy.deepcopy(self.module), modules)
-        module.graph.eliminate_dead_code()
-        return referenced(module)
+        for name in modules:
+            _known(name, self.nodes, "layer")
+        result = copy.deepcopy(self.module)
+        runner = Runner(result, self.layers, self.nodes)
+        moved: dict[fx.Node, fx.Node] = {}  # a replaced bank to the node that computes it now
+        for layer in self.layers:
+            if layer.name in modules:
+                swap = runner.replacement(layer.name, modules[layer.name])
+                old = runner.inside(layer.name)
+                moved[swap.cut] = _replace(result, layer, old, swap, moved)
+        result.graph.eliminate_dead_code()
+        return referenced(result)
 
     def double(self) -> "Network":
         """The same network computed in float64; layers keep their float32 weights."""
-        module = copy.deepcopy(self.module).double()
+        return self._converted(copy.deepcopy(self.module).double(), _widened)
+
+    def on(self, device: str) -> "Network":
+        """The same network on a device, as "cuda"; its layers' own numbers stay in memory."""
+        moved = torch.device(device)
+        module = copy.deepcopy(self.module).to(moved)
+        return self._converted(module, lambda v: moved if isinstance(v, torch.device) else v)
+
+    def _converted(self, module: fx.GraphModule, convert: Callable[[Any], Any]) -> "Network":
+        """This network run by `module`, whose graph's literals are to be converted as well."""
         for node in module.graph.nodes:
-            node.args, node.kwargs = map_aggregate((node.args, node.kwargs), _widened)
+            node.args, node.kwargs = map_aggregate((node.args, node.kwargs), convert)
         module.recompile()
         return replace(self, module=module)
-
-    def _rewired(
-        self, root: fx.GraphModule, modules: Mapping[str, nn.Module]
-    ) -> tuple[fx.GraphModule, dict[str, str]]:
-        """A graph over the state of `root` with layers replaced, and the node of each bank."""
-        for name in modules:
-            _known(name, self.nodes, "layer")
-        result = fx.GraphModule(root, copy.deepcopy(root.graph))
-        nodes = {node.name: node for node in result.graph.nodes}
-        banks = {bank: nodes[name] for bank, name in self.banks.items()}
-        for layer in self.layers:
-            if layer.name in modules:
-                spot = self.nodes[layer.name]
-                old = chain(nodes[spot.linear], nodes[spot.last])
-                banks[layer.name] = _replace(result, layer, old, banks, modules[layer.name])
-        result.recompile()
-        return result, {bank: node.name for bank, node in banks.items()}
-
-
-class _Recorder(fx.Interpreter):
-    """Run a graph and keep the maps of some nodes."""
-
-    def __init__(self, module: fx.GraphModule, wanted: set[str], *, grad: bool) -> None:
-        super().__init__(module)
-        self.wanted, self.grad = wanted, grad
-        self.maps: dict[str, Tensor] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if n.name not in self.wanted:
-            return value
-        maps = as_maps(value)
-        if self.grad and not maps.requires_grad:
-            maps = maps.detach().requires_grad_()
-        self.maps[n.name] = maps
-        # What follows reads the recorded maps themselves, or they would have no gradient.
-        return like(maps, value.dim())
 
 
 def _replace(
     result: fx.GraphModule,
     layer: Layer,
     old: list[fx.Node],
-    banks: Mapping[str, fx.Node],
-    module: nn.Module,
+    swap: Swap,
+    moved: Mapping[fx.Node, fx.Node],
 ) -> fx.Node:
-    """Put one module in place of the nodes `old`, given from the cut back; the new node."""
+    """Put a swap in place of the nodes `old`, given from the cut back; the new node."""
     last, linear = old[0], old[-1]
     target = "layer_" + re.sub(r"\W", "_", layer.name)
     while hasattr(result, target):
         target += "_"
-    rank = last.meta["val"].dim()
-    result.add_submodule(target, OnMaps(module, rank=rank, out_shape=layer.out_shape))
+    result.add_submodule(target, swap.module)
     with result.graph.inserting_before(linear):
-        new = result.graph.call_module(target, (banks[layer.source],))
+        new = result.graph.call_module(target, (moved.get(swap.source, swap.source),))
     new.meta = dict(last.meta)
     last.replace_all_uses_with(new)
     for node in old:
@@ -173,24 +182,43 @@ def _widened(value: Any) -> Any:
     return torch.float64 if value == torch.float32 else value
 
 
-def read_network(module: nn.Module, example: Tensor) -> Network:
+def read_network(
+    module: nn.Module, example: Batch | Tensor, *, judged: int | str | None = None
+) -> Network:
     """Read a module, as it is in eval mode, through `torch.export`.
 
-    `example` is a batch (N, ...) of at least one sample; any batch size may follow. The module is
-    copied and not changed. Raises ReadError, with all its reasons, if the network cannot be
-    exported or has weights that are not finite.
+    `example` is a batch: a tensor (N, ...) of at least one sample for each input, a lone one as it
+    is; any batch size may follow. `judged` is the place or the name of the output that is judged,
+    by default the first. The module is copied and not changed. Raises ReadError, with all its
+    reasons, if the network cannot be exported or has weights that are not finite.
     """
+    batch = (example,) if isinstance(example, Tensor) else tuple(example)
     original = copy.deepcopy(module).eval().requires_grad_(False)
-    graph_module = export_graph(original, example)
-    reader = Reader(graph_module, original)
+    exported = export_graph(original, batch)
+    place = _place(exported.outputs, 0 if judged is None else judged)
+    reader = Reader(exported.module, original)
     reader.read()
     return Network(
-        module=graph_module,
+        module=exported.module,
         layers=tuple(reader.layers),
         views=tuple(reader.views),
         opaque=tuple(reader.opaque),
-        input_name=reader.banks.get(reader.input) or reader.input.name,
-        input_shape=tuple(example.shape[1:]),
+        input_names=tuple(reader.banks.get(node) or node.name for node in reader.inputs),
+        input_shapes=tuple(tuple(x.shape[1:]) for x in batch),
+        output_names=exported.outputs,
+        judged=place,
         banks={bank: node.name for node, bank in reader.banks.items()},
         nodes=dict(reader.nodes),
+    )
+
+
+def _place(names: tuple[str, ...], judged: int | str) -> int:
+    """The place of the judged output; ReadError if there is no such output."""
+    if judged in names:
+        return names.index(str(judged))
+    if isinstance(judged, int) and 0 <= judged < len(names):
+        return judged
+    raise ReadError(
+        f"judged={judged!r} is no output of the network: expected a place below {len(names)} "
+        f"or one of the names {', '.join(names)}"
     )

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-IDENTITIES = frozenset({"dropout", "feature_dropout", "alpha_dropout", "alias", "clone", "detach"})
-RESHAPES = frozenset({"flatten", "view", "reshape", "squeeze", "unsqueeze"})
+DROPOUTS = frozenset({"dropout", "feature_dropout", "alpha_dropout"})
+IDENTITIES = DROPOUTS | {"alias", "clone", "detach", "contiguous", "lift_fresh", "lift_fresh_copy"}
+RESHAPES = frozenset(
+    {"flatten", "unflatten", "view", "_unsafe_view", "reshape", "squeeze", "unsqueeze"}
+)
 
 
 def schema_name(node: fx.Node) -> str:
@@ -44,7 +47,7 @@ def chain(linear: fx.Node, last: fx.Node) -> list[fx.Node]:
     """The nodes of a layer from its cut back to its linear operation."""
     nodes = [last]
     while nodes[-1] is not linear:
-        source: Any = nodes[-1].args[0]
+        source: Any = nodes[-1].args[0]  # constants come second: see normalise.py
         nodes.append(source)
     return nodes
 
@@ -62,6 +65,11 @@ def only_reader(node: fx.Node) -> fx.Node | None:
     while len(users) == 1 and users[0].op == "call_function" and is_identity(users[0]):
         users = list(users[0].users)
     return users[0] if len(users) == 1 and users[0].op == "call_function" else None
+
+
+def is_tensor(node: fx.Node) -> bool:
+    """The node makes one tensor."""
+    return isinstance(node.meta.get("val"), Tensor)
 
 
 def is_size(node: fx.Node) -> bool:

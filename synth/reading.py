@@ -1,16 +1,19 @@
 """Cut an exported graph into layers, views and opaque nodes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from synth.export import ReadError
+from synth.finite import bad_weights
+from synth.heads import heads
 from synth.layers import Head, Layer, Shape
 from synth.nodes import (
-    IDENTITIES,
+    DROPOUTS,
     arguments,
     chain,
     is_identity,
@@ -22,49 +25,19 @@ from synth.nodes import (
     schema_name,
 )
 from synth.operations import (
-    LINEAR,
+    DENSE,
     VIEWS,
-    WEIGHTED,
     Linear,
     Unsupported,
-    batch_norm,
+    affine_part,
+    by_channel,
     constants,
-    heads,
+    is_constant,
     linear_part,
     why_not,
 )
-
-OUTPUT = "output"  # reserved: `record` returns the network's output by this name
-
-
-@dataclass(frozen=True)
-class View:
-    """A parameter-free node that makes a bank: `sources` are the banks it reads, in order."""
-
-    name: str
-    operation: str
-    node_name: str
-    sources: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Opaque:
-    """A node that is left exactly as it is, and why; `bank` is its name as a source, or ""."""
-
-    node: str
-    operation: str
-    module_path: str
-    reason: str
-    bank: str = ""
-
-
-@dataclass(frozen=True)
-class LayerNodes:
-    """Names of the graph nodes of a layer: its linear operation, its cut and the node it reads."""
-
-    linear: str
-    last: str
-    source: str
+from synth.parts import OUTPUT, LayerNodes, Opaque, View
+from synth.paths import safe_path
 
 
 @dataclass
@@ -82,14 +55,16 @@ class Reader:
     def __post_init__(self) -> None:
         self.names = {OUTPUT}
         self.banks: dict[fx.Node, str] = {}
+        # The banks that each value is made of: a bank's is itself.
+        self.sources: dict[fx.Node, tuple[str, ...]] = {}
         self.inside: set[fx.Node] = set()
         self.constants = constants(self.module)
         self.children = dict(self.original.named_modules(remove_duplicate=False))
-        self.input = next(n for n in self.module.graph.nodes if n.op == "placeholder")
+        self.inputs = [n for n in self.module.graph.nodes if n.op == "placeholder"]
 
     def read(self) -> None:
         """Read every node; ReadError with all weights that are not finite."""
-        self.problems.extend(self._bad_weights())
+        self.problems.extend(bad_weights(self.constants))
         if self.problems:
             raise ReadError(*self.problems)
         for node in self.module.graph.nodes:
@@ -100,47 +75,64 @@ class Reader:
     def _read_node(self, node: fx.Node) -> None:
         if node.op == "placeholder":
             self._name_bank(node, self._base(node))
-        elif node.op in ("get_attr", "output") or node in self.constants or node in self.inside:
+        elif node.op in ("get_attr", "output") or node in self.inside or not is_value(node):
             return
-        elif is_value(node):
+        elif node in self.constants:
+            self._read_constant(node)
+        else:
             try:
-                self._read_layer(node) if schema_name(node) in LINEAR else self._read_view(node)
+                self._read_layer(node) if self._is_linear(node) else self._read_view(node)
             except Unsupported as reason:
                 self._read_opaque(node, str(reason))
 
     # layers
 
+    def _is_linear(self, node: fx.Node) -> bool:
+        if schema_name(node) in DENSE:
+            return True
+        if not self._is_bank(node):
+            return False
+        slopes = schema_name(node) == "prelu" and heads(node, self.constants, self._units(node))
+        return bool(slopes) or affine_part(node, self.constants) is not None
+
     def _read_layer(self, node: fx.Node) -> None:
         source, in_shape = self._source(node)
-        part = linear_part(node, self.constants, in_shape)
-        last, part, unit_heads = self._follow(node, part)
-        out_shape = self._shape(last)
+        last, part, unit_heads = self._follow(node, self._part(node, in_shape))
         weight = part.weight.flatten(1).numpy().astype(np.float32)
         bias = part.bias.numpy().astype(np.float32)
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             self.problems.append(f"{node.name}: its batch norm folds to weights that are infinite")
             return
+        self.inside.update(chain(node, last))
         name = self._name_bank(last, self._base(node))
         layer = Layer(
             name=name,
             source=self.banks[source],
             in_shape=in_shape,
-            out_shape=out_shape,
+            out_shape=self._shape(last),
             geometry=part.geometry,
             weight=weight,
             bias=bias,
             heads=unit_heads,
+            groups=part.groups,
         )
         self.layers.append(layer)
         self.nodes[name] = LayerNodes(node.name, last.name, source.name)
 
+    def _part(self, node: fx.Node, in_shape: Shape) -> Linear:
+        """The linear operation of a node; a lone activation with weights follows the identity."""
+        if schema_name(node) in DENSE:
+            return linear_part(node, self.constants, in_shape)
+        one = torch.ones(in_shape[0], dtype=torch.float64)
+        return by_channel(*(affine_part(node, self.constants) or (one, 0 * one)))
+
     def _source(self, node: fx.Node) -> tuple[fx.Node, Shape]:
         """The bank that a linear operation reads, and its shape (C, H, W)."""
-        read = arguments(node)["input"]
+        read: Any = node.args[0]
         dense = schema_name(node) == "linear"
         if dense and read.meta["val"].dim() != 2:
             shape = tuple(read.meta["val"].shape)
-            raise Unsupported(f"a linear operation on a {len(shape)}-D tensor is not supported yet")
+            raise Unsupported(f"a linear operation on a tensor {shape} of {len(shape)} dimensions")
         passes = (lambda n: is_identity(n) or is_reshape(n)) if dense else is_identity
         source = self._through(read, passes)
         return source, self._shape(source)
@@ -158,34 +150,54 @@ class Reader:
 
     def _follow(self, node: fx.Node, part: Linear) -> tuple[fx.Node, Linear, tuple[Head, ...]]:
         """The cut of a layer: behind its batch norm and its activation, if nobody else reads."""
-        last, units = node, len(part.bias)
-        after = only_reader(last)
-        norm = batch_norm(after, self.constants) if after else None
-        if after and norm:
+        last, after = node, node if schema_name(node) == "prelu" else only_reader(node)
+        while after and (norm := affine_part(after, self.constants)):
             last, part = after, part.normalised(*norm)
             after = only_reader(last)
-        unit_heads = heads(after, self.constants, units) if after else None
+        unit_heads = heads(after, self.constants, len(part.bias)) if after else None
         if after and unit_heads:
             last = after
-        self.inside.update(chain(node, last))
-        return last, part, unit_heads or (Head("identity"),) * units
+        return last, part, unit_heads or (Head("identity"),) * len(part.bias)
 
     # views and the rest
 
+    def _read_constant(self, node: fx.Node) -> None:
+        """What is made of numbers alone belongs to no unit; what is made of weights may."""
+        if all(source in self.sources for source in node.all_input_nodes):
+            self.sources[node] = ()
+
     def _read_view(self, node: fx.Node) -> None:
         operation = schema_name(node)
-        if operation not in VIEWS or (operation in IDENTITIES and not is_identity(node)):
+        read = [n for n in node.all_input_nodes if not is_size(n)]
+        if not read and is_constant(node, dict.fromkeys(node.all_input_nodes)):
+            self._name_view(node, ())  # numbers for every sample
+            return
+        if operation not in VIEWS or (operation in DROPOUTS and not is_identity(node)):
             raise Unsupported(why_not(operation))
-        if not all(n in self.banks or is_size(n) for n in node.all_input_nodes):
-            raise Unsupported(f"{operation} reads a constant or a tensor that is no bank")
-        sources = [n for n in node.all_input_nodes if not is_size(n)]
-        self._shape(node)
-        through = tuple(self.banks[self._through(n, is_identity)] for n in sources)
-        name = self._name_bank(node, self._base(node))
-        self.views.append(View(name, operation, node.name, through))
+        for n in read:
+            if n not in self.sources:
+                raise Unsupported(f"{operation} reads {n.name}, weights that belong to no unit")
+        self._name_view(node, self._sources_of(read))
+
+    def _sources_of(self, nodes: Iterable[fx.Node]) -> tuple[str, ...]:
+        """The banks that values are made of, in order, seen through identities."""
+        found: list[str] = []
+        for node in nodes:
+            bank = node in self.banks and self.banks[self._through(node, is_identity)]
+            found.extend((bank,) if bank else self.sources.get(node, ()))
+        return tuple(found)
+
+    def _name_view(self, node: fx.Node, sources: tuple[str, ...]) -> None:
+        """A view if the node is a bank, else only a step on the way to one."""
+        if self._is_bank(node):
+            name = self._name_bank(node, self._base(node))
+            self.views.append(View(name, schema_name(node), node.name, sources))
+        else:
+            self.sources[node] = sources
 
     def _read_opaque(self, node: fx.Node, reason: str) -> None:
         bank = ""
+        self.sources[node] = self._sources_of(node.all_input_nodes)
         if self._is_bank(node):
             bank = self._name_bank(node, self._base(node))
         if schema_name(node) != "getitem":
@@ -202,6 +214,7 @@ class Reader:
         self.names.add(name)
         if self._is_bank(node):
             self.banks[node] = name
+        self.sources[node] = (name,) if node in self.banks else ()
         return name
 
     def _base(self, node: fx.Node) -> str:
@@ -209,27 +222,30 @@ class Reader:
         path = module_path(node)
         if path and self._is_operation_of(node, path):
             return path if path != OUTPUT else f"{path}_"
-        name = node.name
+        name = str(node.meta.get("written_as", node.name))
         while name in self.children or name == OUTPUT:  # paths are for the modules themselves
             name += "_"
         return name
 
     def _is_operation_of(self, node: fx.Node, path: str) -> bool:
-        module = self.children.get(path)
-        if schema_name(node) in LINEAR and arguments(node)["weight"].target == f"{path}.weight":
+        module, dense = self.children.get(path), schema_name(node) in DENSE
+        if dense and arguments(node)["weight"].target == f"{safe_path(path)}.weight":
             return True
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
-            return schema_name(node) in LINEAR
+            return dense
         if module is None or list(module.children()):
             return False
         return type(module).__module__.startswith("torch.nn.")
 
     def _is_bank(self, node: fx.Node) -> bool:
-        value, batch = node.meta.get("val"), self.input.meta["val"].shape[0]
+        value, batch = node.meta.get("val"), self.inputs[0].meta["val"].shape[0]
         if not isinstance(value, Tensor) or not 2 <= value.dim() <= 4:
             return False
         static = all(isinstance(size, int) for size in value.shape[1:])
         return static and str(value.shape[0]) == str(batch) and value.dtype.is_floating_point
+
+    def _units(self, node: fx.Node) -> int:
+        return int(node.meta["val"].shape[1])
 
     def _shape(self, node: fx.Node) -> Shape:
         if not self._is_bank(node):
@@ -239,20 +255,3 @@ class Reader:
         channels, *space = (int(size) for size in node.meta["val"].shape[1:])
         height, width = [1] * (2 - len(space)) + space
         return channels, height, width
-
-    def _bad_weights(self) -> Iterator[str]:
-        for node, value in self.constants.items():
-            parameter = isinstance(value, nn.Parameter)
-            used = {schema_name(user) for user in node.users}
-            if node.op != "get_attr" or not value.dtype.is_floating_point:
-                continue
-            if parameter or used & (LINEAR | WEIGHTED):  # a mask in a buffer may well be infinite
-                yield from _not_finite(str(node.target), value)
-
-
-def _not_finite(name: str, value: Tensor) -> Iterator[str]:
-    bad = ~torch.isfinite(value)
-    if bad.any():
-        first = tuple(int(i) for i in bad.nonzero()[0])
-        count = f"{int(bad.sum())} of {value.numel()} values are"
-        yield f"{name}: {count} NaN or infinite, the first at {first}: {value[first].item()}"

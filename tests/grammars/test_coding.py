@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from grammars.coding import (
     encode,
     opaque_bits,
     program_bits,
+    row_cost,
+    stream_bits,
 )
 from grammars.grammar import Grammar, load_grammar
 from grammars.program import call, const, linear, tap
@@ -52,6 +55,7 @@ def test_stream_decodes_to_the_source(data, user) -> None:
     source = tuple(data.draw(st.lists(layers(grammar), max_size=3)))
     stream = encode(source, grammar)
     assert decode(stream.to_bytes(), [layer.scope for layer in source], grammar) == source
+    assert stream_bits(source, grammar) == len(stream)
 
 
 @settings(max_examples=100, deadline=None)
@@ -89,6 +93,85 @@ def test_program_bits_are_its_part_of_the_stream() -> None:
     units = (call("relu", linear([(0.5, A), (-0.25, B)], 0.125)), A, const(1.0), tap(OWN, 1))
     stream = encode([LayerSource(SCOPE, units)], core())
     assert len(stream) == 1 + sum(program_bits(u, SCOPE, core()) for u in units)
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs(depth=3, grammar=core(), siblings=True))
+def test_counted_bits_are_written_bits(program) -> None:
+    """What a program is priced at is, to the bit, what it adds to a stream."""
+    stream = encode([LayerSource(SCOPE, (program,) * 4)], core())
+    assert len(stream) == 1 + 4 * program_bits(program, SCOPE, core())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from([0.02, 0.2, 0.9]), st.sampled_from([1, 9, 300]), st.integers(0, 2**31))
+def test_a_row_costs_about_its_sum(density: float, largest: int, seed: int) -> None:
+    """The cost of a row of integers is that of its sum but for what all sums have."""
+    generator = np.random.default_rng(seed)
+    row = generator.integers(-largest, largest + 1, len(COLUMNS))
+    row[generator.random(len(COLUMNS)) > density] = 0
+    row[generator.choice(len(COLUMNS), 2, replace=False)] = 1  # a sum, and odd
+    program = linear(zip(row.tolist(), ONE.taps, strict=True))
+    assert 0 <= program_bits(program, ONE, core()) - row_cost(row) <= 50
+
+
+# groups
+
+GROUPED = Scope(OWN, 6, COLUMNS, 2)
+
+
+def test_a_group_reads_its_part_of_the_columns() -> None:
+    """Units of one group share a scope of its columns, in order, and may read all siblings."""
+    size = len(COLUMNS) // 2
+    for channel in range(6):
+        start = size * (channel // 3)
+        own = GROUPED.of(channel)
+        assert own.columns == COLUMNS[start : start + size] and own.groups == 1
+        assert (own.bank, own.channels) == (OWN, 6) and own is GROUPED.of(channel // 3 * 3)
+        assert len(own.index) == size + 12 and own.index[OWN, 5, 0, 0] == size + 5
+        assert own.width < GROUPED.width
+        assert [tuple(v for _, v in t.params) for t in own.taps] == list(own.columns)
+    assert SCOPE.of(0) is SCOPE.of(3) is SCOPE
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_grouped_sources_decode(data) -> None:
+    """Each unit of a grouped layer is written, and read again, in the scope of its group."""
+    parts = [GROUPED.of(c) for c in (0, 3)]
+    sums = [
+        st.lists(st.tuples(st.integers(1, 9), st.sampled_from(p.taps)), max_size=9).map(linear)
+        for p in parts
+    ]
+    raw = st.floats(width=32, allow_nan=False, allow_infinity=False)
+    size = len(COLUMNS) // 2
+    kept = st.builds(Opaque, st.tuples(raw, raw).map(lambda t: (t * size)[:size]), raw)
+    units = tuple(data.draw(sums[c // 3] | kept) for c in range(6))
+    source = (LayerSource(GROUPED, units),)
+    stream = encode(source, core())
+    assert decode(stream.to_bytes(), [GROUPED], core()) == source
+    bits = (
+        opaque_bits(size) if isinstance(u, Opaque) else program_bits(u, GROUPED.of(c), core())
+        for c, u in enumerate(units)
+    )
+    assert len(stream) == 1 + sum(bits)
+
+
+def test_taps_of_another_group_are_refused() -> None:
+    """A unit that reads a channel of another group has no code, whatever its layer reads."""
+    first, second = (GROUPED.of(c).taps[0] for c in (0, 3))
+    units = (first,) * 3 + (second,) * 3
+    assert encode([LayerSource(GROUPED, units)], core())
+    with pytest.raises(ValueError, match="is not readable from bank 'conv2'"):
+        encode([LayerSource(GROUPED, units[::-1])], core())
+
+
+def test_opaque_units_of_groups_have_as_many_weights() -> None:
+    """An opaque unit holds the weights of its group, not of all columns."""
+    wide, narrow = (Opaque((0.5,) * n, 1.0) for n in (len(COLUMNS), len(COLUMNS) // 2))
+    assert encode([LayerSource(GROUPED, (narrow,) * 6)], core())
+    with pytest.raises(ValueError, match=f"unit 2 of 'conv2' has {len(COLUMNS) // 2} columns"):
+        encode([LayerSource(GROUPED, (narrow, narrow, wide, *(narrow,) * 3))], core())
 
 
 def test_opaque_units_cost_their_weights() -> None:

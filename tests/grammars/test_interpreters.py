@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from random_programs import core, programs
+from hypothesis import strategies as st
+from random_programs import core, numbers, programs, taps, weights
 
 from grammars.evaluation import evaluate
-from grammars.interpreters.affine import AffineAlgebra, NotAffine
+from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
 from grammars.interpreters.text import HELPERS, TextAlgebra
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.program import Node, call, const, linear, tap
@@ -97,6 +98,35 @@ def test_programs_that_bend_have_no_affine_form(program: Node) -> None:
     """What is not affine, or not exactly so in floats, says NotAffine."""
     with pytest.raises(NotAffine):
         evaluate(program, AffineAlgebra(), core())
+
+
+class Stepwise(AffineAlgebra):
+    """The affine algebra without a shortcut: every tap and every sum by itself."""
+
+    def shortcut(self, node: Node) -> None:
+        return None
+
+
+def form_of(program: Node, algebra: AffineAlgebra) -> Affine | None:
+    try:
+        return evaluate(program, algebra, core())
+    except NotAffine:
+        return None
+
+
+sums = st.builds(
+    linear, st.lists(st.tuples(weights, taps(siblings=True)), min_size=1, max_size=12), numbers
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(sums | programs(depth=3, siblings=True))
+def test_the_affine_shortcut_changes_nothing(program: Node) -> None:
+    """The form of a sum of taps as it stands is the one that adds them up, in the same order."""
+    short, long = form_of(program, AffineAlgebra()), form_of(program, Stepwise())
+    assert short == long
+    if short is not None and long is not None:
+        assert list(short.weights.items()) == list(long.weights.items())
 
 
 def test_affine_forms_decide_constant_comparisons() -> None:

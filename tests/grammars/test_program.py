@@ -18,6 +18,8 @@ from grammars.program import (
     exact_product,
     exact_sum,
     linear,
+    sort_key,
+    sum_of_taps,
     tap,
     taps_of,
     terms_of,
@@ -65,6 +67,28 @@ def test_linear_of_nothing_is_a_number_and_of_one_is_that_one() -> None:
     assert linear([(1.0, A)]) == A
     assert linear([(1.0, A), (-1.0, A)]) == const(0.0)
     assert linear([(1.0, A)], 1.0).op == linear([(2.0, A)]).op == "linear"
+
+
+@given(
+    st.lists(taps(siblings=True), unique=True, max_size=12),
+    st.lists(weights, min_size=12, max_size=12),
+    numbers,
+)
+def test_sums_of_taps_are_linear(chosen, sizes, bias) -> None:
+    """Of sorted taps with weights that are not zero the short way makes the same node."""
+    ordered = sorted(chosen, key=sort_key)
+    terms = list(zip(sizes, ordered, strict=False))
+    node = sum_of_taps([w for w, _ in terms], ordered, bias)
+    assert node == linear(terms, bias) and hash(node) == hash(linear(terms, bias))
+
+
+@pytest.mark.parametrize("bias", [float("nan"), float("inf")])
+def test_sums_of_taps_have_finite_biases(bias: float) -> None:
+    """NaN and infinity are refused the short way too, and −0.0 is 0.0."""
+    for count in range(3):
+        with pytest.raises(ValueError, match="finite"):
+            sum_of_taps([0.5] * count, [A, B][:count], bias)
+    assert repr(sum_of_taps([0.5, 0.5], [A, B], -0.0)["bias"]) == "0.0"
 
 
 def test_only_the_end_result_of_a_merge_has_to_be_exact() -> None:

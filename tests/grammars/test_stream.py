@@ -22,6 +22,7 @@ from grammars.codes import (
 from grammars.primitive import Integer, Real
 from grammars.stream import (
     RICE_WIDTH,
+    BitCounter,
     BitReader,
     BitWriter,
     huffman,
@@ -124,6 +125,42 @@ def test_rice_cost_is_the_shortest_length(values) -> None:
             writer.rice(value, parameter)
         lengths.append(len(writer))
     assert cost == min(lengths) == lengths[best]
+
+
+CALLS = st.one_of(
+    st.tuples(st.just("bits"), st.integers(0, 255), st.integers(8, 12)),
+    st.tuples(st.just("code"), st.text("01", max_size=9)),
+    st.tuples(st.just("rice"), st.integers(0, 500), st.integers(0, 31)),
+    st.tuples(st.just("rices"), st.lists(st.integers(0, 500), max_size=9), st.integers(0, 31)),
+    st.tuples(st.just("rices"), st.lists(st.integers(2**31, 2**32), max_size=9), st.just(24)),
+    st.tuples(st.just("gamma"), NATURALS),
+    st.tuples(st.just("signed"), st.integers(-500, 500), st.integers(0, 31)),
+    st.tuples(st.just("float32"), st.floats(width=32)),
+    st.tuples(st.just("float64"), FLOATS),
+    st.tuples(st.just("text"), st.text(max_size=5).map(lambda t: t.encode("utf-8", "ignore"))),
+)
+
+
+@given(st.lists(CALLS, max_size=20))
+def test_counting_is_writing(calls) -> None:
+    """A counter that keeps nothing has the length of the stream after every call."""
+    writer, counter = BitWriter(), BitCounter()
+    for name, *args in calls:
+        given_ = [a.decode() if isinstance(a, bytes) else a for a in args]
+        for out in (writer, counter):
+            getattr(out, name)(*given_)
+        assert len(counter) == len(writer)
+
+
+@pytest.mark.parametrize("kind", [BitWriter, BitCounter])
+def test_runs_are_their_naturals(kind) -> None:
+    """A run of Rice codes is as long as its codes one by one; of nothing, nothing."""
+    run, single = kind(), kind()
+    for values, parameter in (([], 3), ([0, 5, 7, 300], 2), ([2**31], 20)):
+        run.rices(values, parameter)
+        for value in values:
+            single.rice(value, parameter)
+    assert len(run) == len(single)
 
 
 @given(st.dictionaries(st.text("abcdef", min_size=1, max_size=4), st.floats(0.01, 100), min_size=1))

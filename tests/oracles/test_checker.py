@@ -135,6 +135,15 @@ def test_honest_certificates_are_accepted(folder):
     assert report.accepted == LABELS
 
 
+def test_each_lipschitz_head_is_checked_with_its_constant(tmp_path):
+    """Equal heads that turn or saturate are accepted at exactly the bound that was claimed."""
+    heads = tuple(map(head_form, ("gelu", "silu", "hardsigmoid", "hardswish")))
+    layer, certified = honest_layer("smooth", 3, heads)
+    write_certificates(tmp_path, [layer], certified)
+    report = checker.check(tmp_path)
+    assert (len(report.accepted), report.rejected) == (4, [])
+
+
 def test_it_runs_alone(folder, tmp_path):
     """A copy of the file alone, without site packages, says the same, and fails on a bad folder."""
     script = tmp_path / "checker.py"
@@ -444,7 +453,7 @@ OF_A_LAYER = {
     "channels negative": of_layer("channels", -4),
     "channels text": of_layer("channels", "4"),
     "heads shorter": of_layer("heads", [{"op": "relu", "params": {}}]),
-    "heads odd": of_layer("heads", [{"op": "gelu", "params": {}}] * 8),
+    "heads odd": of_layer("heads", [{"op": "mish", "params": {}}] * 8),
     "heads nan": of_layer("heads", [{"op": "prelu", "params": {"slope": float("nan")}}] * 8),
     "layer missing": layer_missing,
     "tensor missing": tensor_missing,

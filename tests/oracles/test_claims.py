@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_numbers_are_copied_and_read_only():
 @pytest.mark.parametrize(
     ("op", "params"),
     [
-        ("gelu", {}),
+        ("mish", {}),
         ("relu", {"slope": 0.1}),
         ("leaky_relu", {}),
         ("clip", {"low": 1.0, "high": 0.0}),
@@ -108,6 +109,10 @@ HEADS = [
     ("clip", {"low": 0.0, "high": 6.0}, lambda a: min(max(a, 0.0), 6.0)),
     ("sigmoid", {}, lambda a: 0.5 + 0.5 * np.tanh(a / 2)),
     ("tanh", {}, np.tanh),
+    ("gelu", {}, lambda a: 0.5 * a * math.erfc(-a / math.sqrt(2))),
+    ("silu", {}, lambda a: a * (0.5 + 0.5 * np.tanh(a / 2))),
+    ("hardsigmoid", {}, lambda a: min(max(a + 3, 0.0), 6.0) / 6),
+    ("hardswish", {}, lambda a: a * min(max(a + 3, 0.0), 6.0) / 6),
 ]
 
 
@@ -144,10 +149,11 @@ def test_a_replay_is_exact():
     assert evaluate(unit, np.array([-1.0, 0.0])) == 0
 
 
-def test_a_smooth_replay_does_not_overstate():
-    """Equal sigmoids differ by nothing, and a tiny difference is not claimed."""
-    unit = Affine(np.array([1.0]), 0.1, head_form("sigmoid"))
-    nearly = Affine(np.array([1.0]), float(np.nextafter(0.1, 1)), head_form("sigmoid"))
+@pytest.mark.parametrize("op", ["sigmoid", "tanh", "gelu", "silu"])
+def test_a_smooth_replay_does_not_overstate(op):
+    """Equal smooth heads differ by nothing, and a tiny difference is not claimed."""
+    unit = Affine(np.array([1.0]), 0.1, head_form(op))
+    nearly = Affine(np.array([1.0]), float(np.nextafter(0.1, 1)), head_form(op))
     assert gap_at(unit, nearly, np.array([0.3])) == 0
 
 

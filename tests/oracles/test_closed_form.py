@@ -35,6 +35,10 @@ LIPSCHITZ = (
     head_form("clip", {"low": 0.0, "high": 6.0}),
     head_form("sigmoid"),
     head_form("tanh"),
+    head_form("gelu"),
+    head_form("silu"),
+    head_form("hardsigmoid"),
+    head_form("hardswish"),
     head_form("prelu", {"slope": 1.7}),
 )
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+
+from synth.network import Network, read_network
 
 
 class Residual(nn.Module):
@@ -183,6 +186,7 @@ class Case:
     shape: tuple[int, ...]
     layers: tuple[str, ...]
     opaque: tuple[str, ...] = ()
+    exact: bool = True  # the graph is not rewritten, and so equal to the module bit for bit
 
     def __str__(self) -> str:
         return self.make.__name__
@@ -218,15 +222,23 @@ CASES = (
     Case(Residual, (2, 6, 6), ("conv1", "conv2", "output_")),
     Case(Functional, (1, 8, 8), ("conv2d", "linear")),
     Case(Reused, (5,), ("fc", "fc@2", "fc@3", "linear")),
-    Case(Strange, (3, 8, 8), ("conv", "fc"), ("conv2d_1", "sort", "fft_fft", "real")),
+    Case(Strange, (3, 8, 8), ("conv", "grouped", "fc"), ("sort", "fft_fft", "real")),
     Case(SharedWrite, (1, 6, 6), ("conv", "fc")),
     Case(Awkward, (4,), ("x", "relu")),
     Case(Branches, (1, 6, 6), ("conv", "fc")),
     Case(normed, (4,), ("0",)),
-    Case(asymmetric, (1, 4, 4), ("2",), ("conv2d",)),
+    Case(asymmetric, (1, 4, 4), ("0", "2"), exact=False),
     Case(WritesInput, (4,), ("fc", "fc@2")),
     Case(reflected, (1, 5, 5), ("0",)),
 )
+
+
+@cache
+def read_case(case: Case) -> tuple[nn.Module, Network]:
+    """The module and the network of a case, read once: nobody may change them."""
+    torch.manual_seed(0)
+    module = randomised(case.make())
+    return module, read_network(module, torch.randn(1, *case.shape))
 
 
 def randomised(module: nn.Module) -> nn.Module:

@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from synth.layers import Geometry, Head, Layer, as_maps, like
+from grammars.evaluation import evaluate
+from grammars.grammar import load_grammar
+from grammars.interpreters.torch import TorchAlgebra
+from grammars.program import call, tap
+from synth.layers import HEADS, Geometry, Head, Layer, as_maps, like
 from synth.modules import apply_heads, layer_module
 
 
@@ -182,6 +186,25 @@ def test_layer_module_is_pre_and_heads():
     torch.testing.assert_close(layer_module(layer).double()(maps), expected)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_groups_read_their_own_channels(groups):
+    """A grouped layer is torch's grouped convolution, as a module, on patches and spread out."""
+    weight = np.random.default_rng(1).standard_normal((8, 4 // groups * 4)).astype(np.float32)
+    fields = {"in_shape": (4, 5, 4), "out_shape": (8, 4, 3), "bias": np.arange(8.0)}
+    heads = (Head("relu"),) * 8
+    layer = make_layer(
+        **fields, geometry=Geometry((2, 2)), weight=weight, heads=heads, groups=groups
+    )
+    maps = torch.randn(2, 4, 5, 4, dtype=torch.float64)
+    kernel = torch.from_numpy(weight).double().reshape(8, 4 // groups, 2, 2)
+    expected = F.conv2d(maps, kernel, torch.arange(8.0).double(), groups=groups)
+    torch.testing.assert_close(layer_module(layer).double()(maps), F.relu(expected))
+    rows, patches = expected.permute(0, 2, 3, 1).reshape(-1, 8), layer.geometry.patches(maps)
+    torch.testing.assert_close(layer.pre(patches), rows)
+    wide = torch.from_numpy(layer.spread(range(8))).double()
+    torch.testing.assert_close(patches @ wide.T + torch.arange(8.0), rows)
+
+
 HEADS_AND_TORCH = [
     (Head("identity"), lambda a: a),
     (Head("relu"), F.relu),
@@ -193,6 +216,10 @@ HEADS_AND_TORCH = [
     (Head("clip", (("low", -1.0), ("high", 1.0))), F.hardtanh),
     (Head("sigmoid"), torch.sigmoid),
     (Head("tanh"), torch.tanh),
+    (Head("gelu"), F.gelu),
+    (Head("silu"), F.silu),
+    (Head("hardsigmoid"), F.hardsigmoid),
+    (Head("hardswish"), F.hardswish),
 ]
 
 
@@ -202,6 +229,17 @@ def test_each_head_is_torch_activation(dtype):
     values = 5 * torch.randn(3, 4, 2, 2, dtype=dtype)
     for head, expected in HEADS_AND_TORCH:
         torch.testing.assert_close(apply_heads((head,) * 4, values), expected(values))
+
+
+def test_each_head_is_a_primitive():
+    """Every head can be said in the grammar, and means the same there."""
+    grammar = load_grammar(installed=False)
+    values = torch.linspace(-8, 8, 401, dtype=torch.float64)
+    assert {head.op for head, _ in HEADS_AND_TORCH} == set(HEADS)
+    for head, expected in HEADS_AND_TORCH[1:]:
+        program = call(head.op, tap("a", 0), **dict(head.params))
+        found = evaluate(program, TorchAlgebra(lambda *_: values), grammar)
+        torch.testing.assert_close(found, expected(values))
 
 
 @settings(max_examples=50, deadline=None)

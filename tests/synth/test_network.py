@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from architectures import CASES, Case, convolutional, mlp, randomised
+from architectures import CASES, convolutional, mlp, randomised, read_case
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,12 +13,6 @@ from synth.errors import InputError
 from synth.layers import Head
 from synth.modules import layer_module
 from synth.network import Network, ReadError, read_network
-
-
-def read(case: Case) -> tuple[nn.Module, Network]:
-    torch.manual_seed(0)
-    module = randomised(case.make())
-    return module, read_network(module, torch.randn(1, *case.shape))
 
 
 def read_module(module: nn.Module, *shape: int) -> Network:
@@ -33,7 +27,7 @@ def assert_close(found: Tensor, expected: Tensor, *, relative: float = 1e-5) -> 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_network_is_read_exactly(case):
     """The graph equals the module bit for bit, and layers read back equal it to rounding."""
-    module, network = read(case)
+    module, network = read_case(case)
     replaced = network.replaced({layer.name: layer_module(layer) for layer in network.layers})
     assert tuple(layer.name for layer in network.layers) == case.layers
     for batch in (1, 7):
@@ -41,7 +35,7 @@ def test_network_is_read_exactly(case):
         with torch.no_grad():
             expected = module(x.clone())
             before = x.clone()
-            assert torch.equal(network(x), expected)
+            assert torch.equal(network(x), expected) or not case.exact
             assert_close(replaced(x), expected)
             assert torch.equal(x, before)
 
@@ -49,7 +43,7 @@ def test_network_is_read_exactly(case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_bank_can_be_recorded(case):
     """All banks are 4-D maps of the batch, and a layer is its weights on its source's patches."""
-    _, network = read(case)
+    _, network = read_case(case)
     x = torch.randn(3, *case.shape, dtype=torch.float64)
     maps = network.double().record(x, network.banks)
     assert set(maps) == {*network.banks, "output"}
@@ -63,7 +57,7 @@ def test_every_bank_can_be_recorded(case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_names_and_sources_are_consistent(case):
     """Bank names are unique, and sources are banks that were made before."""
-    _, network = read(case)
+    _, network = read_case(case)
     assert len(set(network.banks.values())) == len(network.banks)
     order = {node.name: i for i, node in enumerate(network.graph.nodes)}
     for layer in network.layers:
@@ -81,7 +75,7 @@ def test_names_and_sources_are_consistent(case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_replacement_exports_and_traces(case):
     """The replaced network is an ordinary module: torch exports it with a free batch size."""
-    _, network = read(case)
+    _, network = read_case(case)
     replaced = network.replaced({layer.name: layer_module(layer) for layer in network.layers})
     x = torch.randn(2, *case.shape)
     shapes = ({0: torch.export.Dim("batch")},)
@@ -91,7 +85,7 @@ def test_replacement_exports_and_traces(case):
 
 def test_batch_norm_and_heads_are_folded():
     """A convolution, its batch norm and its PReLU are one layer with a head per unit."""
-    module, network = read(CASES[2])
+    module, network = read_case(CASES[2])
     assert [layer.heads[0].op for layer in network.layers] == ["relu", "prelu", "identity"]
     scale = 1 / torch.sqrt(module[5].running_var.double() + module[5].eps)  # type: ignore[index]
     weight = module[4].weight.detach().double().flatten(1) * scale[:, None]  # type: ignore[index]
@@ -100,19 +94,18 @@ def test_batch_norm_and_heads_are_folded():
 
 def test_heads_carry_their_parameters():
     """Slopes and limits of the activations are read, PReLU's per unit."""
-    module, network = read(CASES[3])
+    module, network = read_case(CASES[3])
     slopes = tuple(Head("prelu", (("slope", s),)) for s in module[1].weight.tolist())  # type: ignore[index,union-attr]
     assert network.layer("0").heads == slopes
     assert network.layer("2").heads[0] == Head("leaky_relu", (("slope", 0.2),))
     assert network.layer("5").heads[0] == Head("clip", (("low", 0.0), ("high", 6.0)))
     assert network.layer("9").heads[0] == Head("clip", (("low", -0.5), ("high", 0.25)))
-    assert network.layer("13").heads[0] == Head("identity")
-    assert network.views[-1].operation == "gelu"
+    assert network.layer("13").heads[0] == Head("gelu")
 
 
 def test_dense_layer_after_flatten_reads_the_map():
     """A linear layer behind flatten and dropout has the map as its source and as its window."""
-    _, network = read(CASES[2])
+    _, network = read_case(CASES[2])
     layer = network.layer("9")
     assert (layer.source, layer.in_shape, layer.geometry.window) == ("4", (5, 3, 3), (3, 3))
     assert layer.columns()[9][0] == 1
@@ -120,7 +113,7 @@ def test_dense_layer_after_flatten_reads_the_map():
 
 def test_geometry_is_read():
     """Stride, padding in numbers or words, and dilation are read per axis."""
-    _, network = read(CASES[4])
+    _, network = read_case(CASES[4])
     first, second, third = (layer.geometry for layer in network.layers)
     assert (first.window, first.stride, first.padding) == ((3, 2), (2, 1), (1, 0))
     assert (second.dilation, second.padding) == ((2, 2), (2, 2))
@@ -129,7 +122,7 @@ def test_geometry_is_read():
 
 def test_sequences_are_maps_of_one_row():
     """A one-dimensional convolution has a window of one row."""
-    _, network = read(CASES[5])
+    _, network = read_case(CASES[5])
     layer = network.layers[0]
     assert (layer.in_shape, layer.out_shape) == ((3, 1, 10), (4, 1, 5))
     assert (layer.geometry.stride, layer.geometry.padding) == ((1, 2), (0, 2))
@@ -137,7 +130,7 @@ def test_sequences_are_maps_of_one_row():
 
 def test_in_place_sum_and_activation_are_views():
     """A residual sum and the activation after it are views of the layers that they read."""
-    _, network = read(CASES[6])
+    _, network = read_case(CASES[6])
     views = {view.name: view for view in network.views}
     assert views["add"].sources == ("conv2", "conv1")
     assert views["relu_1"].sources == ("add",)
@@ -147,27 +140,25 @@ def test_in_place_sum_and_activation_are_views():
 
 def test_activation_is_not_folded_when_another_reads():
     """A unit with two readers is cut before its activations."""
-    _, network = read(CASES[12])
+    _, network = read_case(CASES[12])
     assert network.layer("conv").heads[0] == Head("identity")
     assert [view.operation for view in network.views[:2]] == ["relu", "mul"]
 
 
 def test_modules_keep_their_names():
     """An input or a functional call of the same name as a module gives way to the module."""
-    _, network = read(CASES[11])
-    assert network.input_name == "x_"
+    _, network = read_case(CASES[11])
+    assert network.input_names[0] == "x_"
     assert [view.name for view in network.views] == ["add", "relu_"]
-    _, network = read(CASES[16])
+    _, network = read_case(CASES[16])
     assert network.layer("0").source == network.views[0].name == "pad"
 
 
 def test_opaque_nodes_say_why():
-    """A grouped convolution keeps its weights, and unknown operations are named with reasons."""
-    _, network = read(CASES[9])
-    grouped, sort, fft, _ = network.opaque
-    assert grouped.module_path == "grouped"
-    assert "groups=3 is not supported yet: keeps its weights" in grouped.reason
-    assert grouped.bank == "grouped"
+    """Unknown operations are named with reasons, and layers between them are read."""
+    _, network = read_case(CASES[9])
+    sort, fft, _ = network.opaque
+    assert (network.layer("grouped").groups, network.layer("grouped").fan) == (3, 18)
     assert sort.reason == "sort is unknown, and holds no unit"
     assert fft.bank == ""
     assert network.layer("fc").in_shape == (6, 6, 6)
@@ -219,21 +210,21 @@ class FixedBatch(nn.Module):
         return x.reshape(2, 3)
 
 
-class TwoOutputs(nn.Module):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x, x + 1
+class Number(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, float]:
+        return x + 1, 2.5
 
 
 @pytest.mark.parametrize(
     ("module", "example", "message"),
     [
         (FixedBatch(), torch.zeros(1, 3), "free batch size"),
-        (TwoOutputs(), torch.zeros(1, 3), "one tensor in"),
+        (Number(), torch.zeros(1, 3), r"returns 2\.5 among its outputs"),
         (mlp(), torch.zeros(6), r"\(6,\)"),
     ],
 )
 def test_what_cannot_be_exported_is_explained(module, example, message):
-    """A fixed batch size, several outputs or a missing batch axis give an error that says so."""
+    """A fixed batch size, a number returned or a missing batch axis give an error that says so."""
     with pytest.raises(ReadError, match=message):
         read_network(module, example)
 
@@ -255,7 +246,7 @@ def test_the_module_that_is_read_is_not_changed():
 
 def test_recording_does_not_see_later_writes():
     """What is recorded before an in-place operation keeps its values."""
-    module, network = read(CASES[6])
+    module, network = read_case(CASES[6])
     x = torch.randn(2, 2, 6, 6)
     with torch.no_grad():
         first = F.relu(module.bn1(module.conv1(x)))  # type: ignore[operator]
@@ -279,7 +270,7 @@ def test_a_mutant_layer_changes_the_output_as_computed():
             done = self.original(maps)
             return torch.cat([-done[:, :1], done[:, 1:]], 1)
 
-    module, network = read(CASES[2])
+    module, network = read_case(CASES[2])
     x = torch.randn(3, 1, 8, 8)
     modules = {"4": Mutant(layer_module(network.layer("4")))}
     with torch.no_grad():
@@ -295,7 +286,7 @@ def test_a_mutant_layer_changes_the_output_as_computed():
 
 def test_replacing_leaves_the_network_alone():
     """Replacing copies: the replacement owns its weights and drops those of replaced layers."""
-    _, network = read(CASES[2])
+    _, network = read_case(CASES[2])
     x = torch.randn(2, 1, 8, 8)
     expected = network(x)
     replaced = network.replaced({"4": layer_module(network.layer("4"))})
@@ -308,7 +299,7 @@ def test_replacing_leaves_the_network_alone():
 
 def test_replacement_of_the_wrong_shape_is_refused():
     """A module that returns maps of another shape is refused with both shapes."""
-    _, network = read(CASES[0])
+    _, network = read_case(CASES[0])
     replaced = network.replaced({"0": nn.Identity()})
     with pytest.raises(ValueError, match=r"\(6, 1, 1\), expected \(8, 1, 1\)"):
         replaced(torch.zeros(1, 6))
@@ -316,9 +307,9 @@ def test_replacement_of_the_wrong_shape_is_refused():
 
 def test_output_can_be_differentiated_by_banks():
     """With grad=True the output depends on the recorded maps: gradients are the true ones."""
-    module, network = read(CASES[2])
+    module, network = read_case(CASES[2])
     x = torch.randn(2, 1, 8, 8)
-    recorded = network.record(x, [network.input_name, "0", "4"], grad=True)
+    recorded = network.record(x, [network.input_names[0], "0", "4"], grad=True)
     loss = recorded["output"].square().sum()
     found = torch.autograd.grad(loss, [recorded["0"], recorded["4"]])
     maps = module[:3](x).detach().requires_grad_()  # type: ignore[index]
@@ -331,7 +322,7 @@ def test_output_can_be_differentiated_by_banks():
 
 def test_double_computes_in_float64():
     """The float64 copy differs from the float32 network by rounding only, and layers stay."""
-    _, network = read(CASES[6])
+    _, network = read_case(CASES[6])
     double = network.double()
     x = torch.randn(2, 2, 6, 6)
     assert double(x.double()).dtype == torch.float64
@@ -343,7 +334,7 @@ def test_double_computes_in_float64():
 @pytest.mark.parametrize("what", ["record", "replaced", "layer", "node"])
 def test_unknown_names_are_answered_with_the_nearest(what):
     """A wrong name of a bank, layer or node gets the nearest one as an answer."""
-    _, network = read(CASES[6])
+    _, network = read_case(CASES[6])
     calls = {
         "record": lambda: network.record(torch.zeros(1, 2, 6, 6), ["conv3"]),
         "replaced": lambda: network.replaced({"conv3": nn.Identity()}),
