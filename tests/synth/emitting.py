@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from architectures import CASES, Case, randomised
 from torch import Tensor, nn
 
-from grammars.coding import Scope
 from grammars.grammar import Grammar, load_grammar
 from grammars.names import Names
 from grammars.program import Node, const, linear, tap
 from synth.assembly import LayerChoice, Status, UnitChoice, assemble, names_of
 from synth.emission import WEIGHTS_FILE, emit, save_weights
-from synth.engine import with_head
+from synth.engine import weighted_taps, with_head
 from synth.layers import Layer
 from synth.network import Network, read_network
 
@@ -91,7 +91,7 @@ class Emitted:
     text: str
     path: Path
 
-    def forward(self) -> Callable[[Tensor], Tensor]:
+    def forward(self) -> Callable[..., Any]:
         """The function of the emitted file, loaded where our packages cannot be imported."""
         hidden = {n: sys.modules.pop(n) for n in list(sys.modules) if n.split(".")[0] in OURS}
         sys.modules.update(dict.fromkeys(OURS))  # type: ignore[arg-type]
@@ -106,13 +106,12 @@ class Emitted:
             sys.modules.update(hidden)
         return module.forward
 
-    def error(self, x: Tensor) -> float:
-        """max |emitted − replacement| over max |replacement|."""
+    def error(self, *batch: Tensor) -> float:
+        """max |emitted − replacement| over max |replacement|, of the worst output."""
+        module = assemble(self.network, self.choices, self.grammar).to(batch[0].dtype)
         with torch.no_grad():
-            wanted = assemble(self.network, self.choices, self.grammar)(x)
-            got = self.forward()(x)
-        assert got.shape == wanted.shape and got.dtype == wanted.dtype
-        return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
+            wanted, got = several(module(*batch)), several(self.forward()(*batch))
+        return max(distance(*pair) for pair in zip(got, wanted, strict=True))
 
     def lines(self) -> Iterator[tuple[LayerChoice, int, str]]:
         """Each unit with the text right of its `=`."""
@@ -122,37 +121,54 @@ class Emitted:
             for u in c.units
         }
         lines = self.text.splitlines()
-        for node in ast.walk(ast.parse(self.text)):
-            if isinstance(node, ast.Assign):
-                value = node.value
-                span = lines[value.lineno - 1 : value.end_lineno]
-                span[-1] = span[-1][: value.end_col_offset]
-                span[0] = span[0][value.col_offset :]
+        for function in ast.parse(self.text).body:
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            for node in (n for n in function.body if isinstance(n, ast.Assign)):
+                span = lines[node.value.lineno - 1 : node.value.end_lineno]
+                span[-1] = span[-1][: node.value.end_col_offset]
+                span[0] = span[0][node.value.col_offset :]
                 for target in node.targets:
-                    if isinstance(target, ast.Name) and target.id in known:
-                        yield (*known[target.id], " ".join(" ".join(span).split()))
+                    found = known.get(target.id) if isinstance(target, ast.Name) else None
+                    if found and says(function, found[0].layer.name):
+                        yield (*found, " ".join(" ".join(span).split()))
+
+
+def says(function: ast.FunctionDef, layer: str) -> bool:
+    """The function computes this layer."""
+    return (ast.get_docstring(function) or "").startswith(f"Layer {layer}:")
+
+
+def several(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
+
+
+def distance(got: Tensor, wanted: Tensor) -> float:
+    """max |got − wanted| over max |wanted|; infinities have to be the same."""
+    assert got.shape == wanted.shape and got.dtype == wanted.dtype
+    if not torch.isfinite(wanted).all():
+        return 0.0 if torch.equal(got, wanted) else torch.inf
+    if not wanted.numel():
+        return 0.0
+    return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
 
 
 def rounded(layer: Layer, channel: int, *, bits: int = 6) -> Node:
     """The unit's own program with weights rounded to dyadics."""
-    weights = np.round(layer.weight[channel].astype(float) * 2**bits) / 2**bits
-    bias = float(np.round(float(layer.bias[channel]) * 2**bits) / 2**bits)
-    pairs = zip(weights, layer.columns(), strict=True)
-    return with_head(
-        layer.heads[channel], linear([(float(w), tap(layer.source, *k)) for w, k in pairs], bias)
-    )
+    constants = np.append(layer.weight[channel], layer.bias[channel]).astype(float)
+    dyadic = np.round(constants * 2**bits) / 2**bits
+    return with_head(layer.heads[channel], weighted_taps(layer.scope.of(channel), dyadic))
 
 
 def choice(layer: Layer, programs: dict[int, Node | None] | None = None) -> LayerChoice:
     """A choice for every unit; those without a program here are rounded, None stays opaque."""
     given = programs or {}
-    scope = Scope(layer.name, layer.units, tuple((layer.source, *c) for c in layer.columns()))
     every = {c: given[c] if c in given else rounded(layer, c) for c in range(layer.units)}
     units = (
         UnitChoice(c, Status.OPAQUE if p is None else Status.PROGRAM, p, 0, 0.0, 0.0, "test")
         for c, p in every.items()
     )
-    return LayerChoice(layer, scope, tuple(units))
+    return LayerChoice(layer, layer.scope, tuple(units))
 
 
 def mixed(layer: Layer) -> LayerChoice:
@@ -190,6 +206,10 @@ def emitted(
 
 def read(module: nn.Module, *shape: int) -> Network:
     return read_network(randomised(module), torch.randn(2, *shape))
+
+
+def read_several(module: nn.Module, *shapes: tuple[int, ...]) -> Network:
+    return read_network(randomised(module), tuple(torch.randn(2, *shape) for shape in shapes))
 
 
 @cache

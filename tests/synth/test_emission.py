@@ -34,6 +34,7 @@ from grammars.program import call, const, linear, tap
 from grammars.text import format_program, parse_program
 from synth.assembly import assemble, bank_module, names_of, own_program
 from synth.emission import WEIGHTS_FILE, emit
+from synth.emission.plan import is_long
 
 ALLOWED = {"torch", "json", "pathlib", "math", "operator", "builtins"}
 
@@ -122,12 +123,15 @@ def test_layers_that_keep_everything(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_every_line_is_the_program(case: Case, of_case) -> None:
-    """The text right of `=` is the canonical text, and parses back to the chosen program."""
+    """The text right of `=` is the canonical text, and parses back to the chosen program, unless
+    it is long: then it is the head of a sum that is stored."""
     result = of_case(case)
     seen = set()
     for chosen, unit, text in result.lines():
         program = chosen.units[unit].program
-        if program is not None:
+        if program is not None and is_long(program):
+            assert re.search(rf"\bsum_{unit}\b", text)
+        elif program is not None:
             assert parse_program(text, result.names, CORE) == program
             assert text.replace("( ", "(").replace(" )", ")") == format_program(
                 program, result.names, CORE
@@ -280,7 +284,9 @@ def test_dead_units(tmp_path: Path) -> None:
 def test_stored_weights(tmp_path: Path) -> None:
     """The stored tensors are the rows of each layer, and what the rest of the graph reads."""
     case = case_of("Tied")
-    result = emitted(network_of(case), tmp_path, choose=mixed)
+    result = emitted(
+        network_of(case), tmp_path, choose=lambda la: mixed(la) if la.name == "fc" else None
+    )
     stored = load_file(tmp_path / WEIGHTS_FILE)
     assert set(stored) == {"fc.weight", "fc.bias", "original.fc.weight", "scale"}
     module = bank_module(result.choices[0], CORE)
@@ -303,16 +309,16 @@ def test_foreign_and_circular_programs(tmp_path: Path) -> None:
 
 
 def test_a_thousand_probes_in_a_second(tmp_path: Path) -> None:
-    """A small convolutional network runs 1,000 probes well within a second."""
+    """A small convolutional network runs 1,000 probes well within a second of processor time."""
     parts = (nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
     more = (nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
     network = read(nn.Sequential(*parts, *more, nn.Flatten(), nn.Linear(64, 10)), 1, 8, 8)
     forward = emitted(network, tmp_path).forward()
     x, seconds = torch.randn(1000, 1, 8, 8), []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         forward(x)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 1
 
 

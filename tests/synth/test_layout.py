@@ -5,7 +5,7 @@ import ast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth import layout
+from synth.emission import layout
 
 LEAVES = ("a", "0.5*name_12", "shift(b_3, dy=1, dx=-1)", 'W["a.b (c"]')
 EXPRESSIONS = st.recursive(

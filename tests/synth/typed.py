@@ -67,6 +67,20 @@ def words():
 def few_labels():
     inputs, labels = probes()
     return inputs, labels[:390]
+
+
+def uneven_batches():
+    yield torch.rand(200, 6), torch.zeros(200, dtype=torch.long)
+    yield torch.rand(200, 7), torch.zeros(200, dtype=torch.long)
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scores = network()
+
+    def forward(self, x):
+        return {"scores": self.scores(x), "input": x}
 """
 
 CONFIG = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from grammars.names import Names, identifier
 from grammars.primitive import Primitive
-from synth.emission_helpers import RESERVED, support_names, words_of
+from synth.emission.helpers import RESERVED, support_names, words_of
 from synth.network import Network
 
 
@@ -29,6 +29,10 @@ class Identifiers:
         for bank in network.banks:
             result.banks[bank] = result.free(_stem(bank, names))
         return result
+
+    def table(self, stem: str) -> tuple[str, str]:
+        """New names for the weight and the bias of a table."""
+        return self.free(f"{stem}_WEIGHT"), self.free(f"{stem}_BIAS")
 
     def free(self, stem: str) -> str:
         """`stem`, or it with a number that makes it new."""

@@ -6,21 +6,22 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from symtable import symtable
 from typing import Any
 
 from grammars.evaluation import Unsupported
 from grammars.interpreters.text import HELPERS, TextAlgebra
 from grammars.primitive import Primitive, Real
 from grammars.program import Node, Sort, walk
-from synth import emission_runtime
-from synth.layout import docstring, returned
+from synth.emission import runtime
+from synth.emission.layout import docstring, returned
 
 MODULES = ("builtins", "json", "math", "operator", "pathlib", "torch")
 BUILTINS = ("ValueError", "bytearray", "float", "getattr", "int", "len", "range", "vars", "zip")
 RESERVED = frozenset({*MODULES, *BUILTINS, "WEIGHTS", "forward"})
 """Names that the emitted file uses and no primitive can have."""
 
-_RUNTIME = ("atom", "channels", "stack", "head", "pre", "load_weights")
+_RUNTIME = ("atom", "channels", "stack", "joined", "head", "pre", "load_weights", "table")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def support_sources(primitives: Iterable[Primitive], names: Mapping[str, str]) -
     """
     hidden = {p.name: f"builtins.{p.name}" for p in primitives if hasattr(builtins, p.name)}
     found = _algebra() | {
-        name: inspect.getsource(getattr(emission_runtime, name)).strip() for name in _RUNTIME
+        name: inspect.getsource(getattr(runtime, name)).strip() for name in _RUNTIME
     }
     return {names[old]: renamed(source, {**hidden, **names}) for old, source in found.items()}
 
@@ -97,21 +98,28 @@ def _algebra() -> dict[str, str]:
     return {part.name: ast.get_source_segment(HELPERS, part) or "" for part in functions}
 
 
-def needed(sources: Mapping[str, str], texts: Iterable[str]) -> list[str]:
-    """The names among `sources` that `texts` use, or that those use in turn, in order."""
+def needed(sources: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """Those of `sources` that are among `names`, or that those use in turn, in order."""
     wanted: set[str] = set()
-    queue = list(texts)
+    queue = [frozenset(names)]
     while queue:
-        new = (names_loaded(queue.pop()) & sources.keys()) - wanted
+        new = (queue.pop() & sources.keys()) - wanted
         wanted |= new
-        queue += [sources[name] for name in new]
+        queue += [names_loaded(sources[name]) for name in new]
     return [name for name in sources if name in wanted]
 
 
-def names_loaded(source: str) -> set[str]:
-    """The names that some source refers to."""
-    nodes = ast.walk(ast.parse(source))
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+def names_loaded(source: str) -> frozenset[str]:
+    """The names that some source refers to and does not define inside a function."""
+    found: set[str] = set()
+    scopes = [symtable(source, "decompiled.py", "exec")]
+    while scopes:
+        scope = scopes.pop()
+        inner = scope.get_type() == "function"
+        known = (s for s in scope.get_symbols() if s.is_referenced())
+        found |= {s.get_name() for s in known if s.is_global() or not inner}
+        scopes += scope.get_children()
+    return frozenset(found)
 
 
 def renamed(source: str, names: Mapping[str, str]) -> str:

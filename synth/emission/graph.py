@@ -12,28 +12,10 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from synth.layout import assign, returned
-from synth.nodes import arguments, is_identity, schema_name
+from synth.emission.layout import assign, returned
+from synth.emission.spelling import familiar, is_whole
+from synth.nodes import is_identity, schema_name
 
-_FUNCTIONAL = frozenset(
-    {"conv1d", "conv2d", "linear", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"}
-    | {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "pad", "layer_norm"}
-    | {"leaky_relu", "relu6", "hardtanh", "gelu", "silu", "elu", "selu", "celu", "softplus"}
-    | {"hardswish", "hardsigmoid", "group_norm"}
-)
-_TORCH = frozenset(
-    {"relu", "sigmoid", "tanh", "softmax", "log_softmax", "cat", "clamp", "mean", "prelu"}
-    | {"batch_norm"}
-)
-_METHODS = frozenset({"flatten", "view", "reshape", "permute", "squeeze", "unsqueeze"})
-_INFIX = MappingProxyType({"add": "+", "sub": "-", "mul": "*", "div": "/"})
-# Keywords that the readable functions share with the schema of the operation.
-_KEYWORDS = frozenset(
-    {"stride", "padding", "dilation", "groups", "ceil_mode", "count_include_pad", "bias"}
-    | {"divisor_override", "weight", "eps", "keepdim", "dim", "min", "max", "mode", "value"}
-    | {"negative_slope", "min_val", "max_val", "alpha", "beta", "threshold", "approximate"}
-    | {"start_dim", "end_dim"}
-)
 _OPERATORS: Mapping[Callable[..., Any], str] = MappingProxyType(
     {operator.add: "+", operator.sub: "-", operator.mul: "*", operator.floordiv: "//"}
 )
@@ -57,7 +39,7 @@ class GraphWriter:
         nodes = _live(graph)
         for node in nodes:
             if node.op == "output":
-                yield returned(self.literal(node.args[0]))
+                yield returned(self.result(node.args[0]))
             elif node.op == "placeholder":
                 self.text[node] = self.name(node)
             elif (inline := self.inline(node)) is not None:
@@ -68,11 +50,15 @@ class GraphWriter:
                 self.text[node] = self.name(node)
                 yield assign(self.text[node], self.expression(node))
 
+    def result(self, value: Any) -> str:
+        """What is returned: a tensor, or a tuple of them."""
+        return self.listed(value) if isinstance(value, list | tuple) else self.literal(value)
+
     def inline(self, node: fx.Node) -> str | None:
         """The text of a node that needs no statement of its own."""
         if node.op == "get_attr":
             return self.constants[str(node.target)]
-        if is_identity(node):
+        if is_identity(node) or is_whole(node):
             return self.literal(node.args[0])
         if schema_name(node) == "sym_size":
             return f"{self.literal(node.args[0])}.shape[{self.literal(node.args[1])}]"
@@ -85,7 +71,7 @@ class GraphWriter:
         if node.op == "call_module":
             return f"{self.calls[str(node.target)]}({self.listed(node.args)})"
         if isinstance(node.target, OpOverload):
-            return self.readable(node) or self.plain(node)
+            return familiar(node, self.literal) or self.plain(node)
         if node.target in _OPERATORS:
             left, right = map(self.literal, node.args)
             return f"{left} {_OPERATORS[node.target]} {right}"  # type: ignore[index]
@@ -102,58 +88,6 @@ class GraphWriter:
         keywords = [f"{key}={self.literal(value)}" for key, value in node.kwargs.items()]
         parts = [*map(self.literal, node.args), *keywords]
         return f"torch.ops.{str(node.target).replace('::', '.')}({', '.join(parts)})"
-
-    def readable(self, node: fx.Node) -> str | None:
-        """A familiar spelling, if there is one that says the same."""
-        name, given = schema_name(node), self.unusual(node)
-        if set(given) - self.required(node) - _KEYWORDS:
-            return None
-        if name in _INFIX:
-            if set(given) != {"self", "other"}:
-                return None
-            return f"{self.literal(given['self'])} {_INFIX[name]} {self.literal(given['other'])}"
-        if name in _METHODS:
-            return self.method(name, node, given)
-        for names, prefix in ((_FUNCTIONAL, "torch.nn.functional."), (_TORCH, "torch.")):
-            if name in names:
-                return f"{prefix}{name}({', '.join(self.parts(node, given))})"
-        return None
-
-    def method(self, name: str, node: fx.Node, given: Mapping[str, Any]) -> str:
-        value, *rest = self.parts(node, given)
-        if name in ("view", "reshape", "permute") and rest:
-            rest[0] = rest[0].strip("[]")
-        elif name == "flatten" and list(given) == ["self", "start_dim"]:
-            rest = [self.literal(given["start_dim"])]
-        return f"{value}.{name}({', '.join(rest)})"
-
-    def parts(self, node: fx.Node, given: Mapping[str, Any]) -> list[str]:
-        """Required arguments by position, others by keyword."""
-        required = self.required(node)
-        return [
-            self.literal(_short(key, value)) if key in required else f"{key}={self.literal(value)}"
-            for key, value in ((k, _short(k, v)) for k, v in given.items())
-        ]
-
-    def required(self, node: fx.Node) -> set[str]:
-        assert isinstance(node.target, OpOverload)
-        return {a.name for a in node.target._schema.arguments if not a.has_default_value()}
-
-    def unusual(self, node: fx.Node) -> dict[str, Any]:
-        """The arguments that are required or differ from their defaults."""
-        assert isinstance(node.target, OpOverload)
-        given = arguments(node)
-        usual = {
-            a.name: a.default_value for a in node.target._schema.arguments if a.has_default_value()
-        }
-        if "kernel_size" in given and _plain(given.get("stride")) == _plain(given["kernel_size"]):
-            usual["stride"] = given["stride"]
-        ordered = (a.name for a in node.target._schema.arguments if a.name in given)
-        return {
-            key: value
-            for key, value in ((key, given[key]) for key in ordered)
-            if key not in usual or _plain(_short(key, value)) != _plain(_short(key, usual[key]))
-        }
 
     def listed(self, values: Any) -> str:
         return ", ".join(map(self.literal, values))
@@ -183,19 +117,6 @@ def _live(graph: fx.Graph) -> list[fx.Node]:
         if node.op in ("output", "placeholder") or writes or node in needed:
             needed |= {node, *node.all_input_nodes}
     return [node for node in graph.nodes if node in needed]
-
-
-def _short(key: str, value: Any) -> Any:
-    """One number for a pair of equal ones."""
-    pairs = ("kernel_size", "stride", "padding", "dilation", "output_size")
-    if key in pairs and isinstance(value, list | tuple) and len(set(map(str, value))) == 1:
-        return value[0]
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """Lists and tuples compare equal; graph nodes and numbers as they are."""
-    return list(value) if isinstance(value, list | tuple) else value
 
 
 def constant_text(value: Tensor, key: str, weights: str) -> str:

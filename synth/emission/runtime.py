@@ -74,3 +74,17 @@ def load_weights(path):
             kind = getattr(torch, kinds[entry["dtype"]])
             weights[name] = numbers[first:last].clone().view(kind).reshape(entry["shape"])
     return weights
+
+
+def joined(*parts):
+    """All units (N, U, …) from parts: which units these are, and they side by side."""
+    order = torch.tensor([unit for units, _ in parts for unit in units]).argsort()
+    return torch.cat([values for _, values in parts], 1)[:, order]
+
+
+def table(text, unit, shape):
+    """Weights (R, *shape) and biases (R,) in multiples of `unit`: a line each, behind a name."""
+    lines = (line.split() for line in text.strip().splitlines())
+    rows = [[float(number) * unit for number in numbers] for _, *numbers in lines]
+    numbers = torch.tensor(rows, dtype=torch.float64)
+    return numbers[:, :-1].unflatten(1, shape), numbers[:, -1]

@@ -5,22 +5,21 @@ text of its program; what text cannot hold (units that keep their weights, param
 we do not read) comes from `replacement.safetensors`.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from safetensors.torch import save
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from grammars.grammar import Grammar
 from grammars.names import Names, identifier
 from grammars.primitive import Primitive
 from grammars.program import PRE, Node, taps_of
-from synth.assembly import LayerChoice, bank_module, original_bits
-from synth.emission_graph import GraphWriter, constant_text, inlined
-from synth.emission_helpers import (
+from synth.assembly import LayerChoice, original_bits
+from synth.emission.families import FamilyWriter
+from synth.emission.graph import GraphWriter, constant_text
+from synth.emission.helpers import (
     MODULES,
     check_names,
     names_loaded,
@@ -29,14 +28,13 @@ from synth.emission_helpers import (
     support_sources,
     uses_of,
 )
-from synth.emission_layers import Kept, LayerWriter, status_counts, written_programs
-from synth.emission_names import Identifiers
-from synth.emission_windows import WEIGHTS
-from synth.files import write_atomic
-from synth.layout import docstring
+from synth.emission.layers import LayerWriter, status_counts
+from synth.emission.layout import docstring
+from synth.emission.names import Identifiers
+from synth.emission.plan import Plan
+from synth.emission.rows import WEIGHTS
+from synth.emission.stored import WEIGHTS_FILE, graph_constants, stored_key
 from synth.network import Network
-
-WEIGHTS_FILE = "replacement.safetensors"
 
 
 def emit(
@@ -56,61 +54,6 @@ def emit(
     return _Emission(network, tuple(choices), grammar, names, notes).text()
 
 
-def save_weights(
-    network: Network,
-    choices: Sequence[LayerChoice],
-    grammar: Grammar,
-    path: str | os.PathLike[str],
-) -> None:
-    """Write `replacement.safetensors`: each chosen layer's `<layer>.weight` and `<layer>.bias`
-    (the affine rows of its programs), and constants of the remaining graph under their own paths.
-    """
-    tensors: dict[str, Tensor] = {}
-    for choice in choices:
-        module = bank_module(choice, grammar)
-        tensors[f"{choice.layer.name}.weight"] = module.weight
-        tensors[f"{choice.layer.name}.bias"] = module.bias
-    remaining = _constants(_replaced(network, choices))
-    kept = {_key(path, choices): v for path, v in remaining.items() if not inlined(v)}
-    tensors |= {key: value.detach().cpu().clone() for key, value in kept.items()}
-    write_atomic(path, save({key: value.contiguous() for key, value in tensors.items()}))
-
-
-def constants_beside(network: Network) -> dict[str, Tensor]:
-    """What the graph holds beside its layers, by path: the weights of opaque nodes."""
-    return _constants(network.replaced({la.name: nn.Identity() for la in network.layers}))
-
-
-def _replaced(network: Network, choices: Sequence[LayerChoice]) -> fx.GraphModule:
-    """The graph with a module of the right place and name for each chosen layer."""
-    return network.replaced({c.layer.name: nn.Identity() for c in choices})
-
-
-def _constants(module: fx.GraphModule) -> dict[str, Tensor]:
-    """What the graph reads beside its input, by path. ValueError for what is no tensor."""
-    found: dict[str, Tensor] = {}
-    for node in module.graph.nodes:
-        if node.op == "get_attr":
-            path = str(node.target)
-            parent, _, leaf = path.rpartition(".")
-            value = getattr(module.get_submodule(parent), leaf)
-            if not isinstance(value, Tensor):
-                raise ValueError(
-                    f"the graph node {node.name!r} reads a {type(value).__name__}, which cannot be "
-                    "written as source: avoid control flow such as torch.cond in forward"
-                )
-            found[path] = value
-    return found
-
-
-def _key(path: str, choices: Sequence[LayerChoice]) -> str:
-    """Where a constant of the graph is stored: under its path, unless rows of a layer are."""
-    taken = {f"{c.layer.name}.{kind}" for c in choices for kind in ("weight", "bias")}
-    while path in taken:
-        path = f"original.{path}"
-    return path
-
-
 @dataclass(frozen=True, eq=False)
 class _Emission:
     """The pieces of one emitted file."""
@@ -124,16 +67,19 @@ class _Emission:
     def text(self) -> str:
         """The whole file."""
         check_names(self.primitives, self.names)
-        code = [*(self.writer(c).source_text() for c in self.choices), self.forward()]
-        if any(WEIGHTS in names_loaded(part) for part in code):
-            code = [self.stored_weights(), *code]
-        code = [*self.vocabulary(), *code]
+        writers = [self.writer(c) for c in self.choices]
+        code = [*(w.source_text() for w in writers), self.forward()]
+        code += list(self.tables(writers))
+        used = _names_of(code)
+        above = [self.stored_weights()] if WEIGHTS in used else []
+        above = [*self.vocabulary(), *above]
+        used |= _names_of(above)
         sources = support_sources(self.primitives, self.identifiers.support)
-        code = [*(sources[n] for n in needed(sources, code)), *code]
-        used = set().union(*map(names_loaded, code))
+        above = [*(sources[name] for name in needed(sources, used)), *above]
+        used |= _names_of(above)
         imports = "\n".join(f"import {module}" for module in MODULES if module in used)
         head = f"{docstring(self.doc(), indent=0)}\n\n{imports}"
-        return "\n\n\n".join([head, *code]) + "\n"
+        return "\n\n\n".join([head, *above, *code]) + "\n"
 
     # parts of the file, from the top
 
@@ -151,10 +97,19 @@ class _Emission:
             yield f"Operations that were not read and stay as they were: {nodes}."
         if self.notes:
             yield "\n".join(f"    {key}: {_one_line(value)}" for key, value in self.notes.items())
+        yield from self.reading_aid()
+
+    def reading_aid(self) -> Iterator[str]:
         yield (
-            "Each unit is one assignment, named after its layer and its channel; forward(x) runs "
-            "all layers."
+            "Each unit is one assignment, named after its layer and its channel; forward runs all "
+            "layers."
         )
+        families = [family for plan in self.plans.values() for family in plan.families]
+        if families:
+            yield (
+                "Many units of one form are one expression: over a table at the end of this file "
+                f"or, where their weights are many, over rows of {WEIGHTS_FILE}."
+            )
 
     def vocabulary(self) -> Iterator[str]:
         """The primitives that the programs use, as functions."""
@@ -172,17 +127,26 @@ class _Emission:
         network, layer, known = self.network, choice.layer, self.identifiers
         read, last = network.banks[layer.source], network.nodes[layer.name].last
         rank_in, rank_out = (network.node(n).meta["val"].dim() for n in (read, last))
+        plan, stem = self.plans[layer.name], known.banks[layer.name].upper()
         return LayerWriter(
-            choice=choice,
-            kept=self.kept[layer.name],
-            grammar=self.grammar,
+            plan=plan,
             names=self.names,
             function=known.banks[layer.name],
             source=known.banks[layer.source],
             ranks=(rank_in, rank_out),
             support=known.support,
+            families=tuple(
+                FamilyWriter(plan, f, self.names, None if f.stored else known.table(stem))
+                for f in plan.families
+            ),
             taken=frozenset(known.taken),
         )
+
+    def tables(self, writers: Iterable[LayerWriter]) -> Iterator[str]:
+        """The tables of all layers: the last thing that people read."""
+        helper = self.identifiers.support["table"]
+        tables = (family.table for writer in writers for family in writer.families)
+        yield from (table.source_text(helper) for table in tables if table is not None)
 
     def forward(self) -> str:
         """The function that runs the layers and what is between them."""
@@ -196,8 +160,8 @@ class _Emission:
             if n.op == "call_module"
         }
         constants = {
-            path: constant_text(value, _key(path, self.choices), WEIGHTS)
-            for path, value in _constants(module).items()
+            path: constant_text(value, stored_key(path, self.choices), WEIGHTS)
+            for path, value in graph_constants(module).items()
         }
         banks = {node: bank for bank, node in network.banks.items()}
 
@@ -210,10 +174,24 @@ class _Emission:
         functions = {target: known.banks[layer] for target, layer in calls.items()}
         writer = GraphWriter(functions, constants, name)
         lines = list(writer.statements(module.graph))
-        argument = next(writer.text[n] for n in module.graph.nodes if n.op == "placeholder")
-        shapes = (_batch_text(n) for n in _ends(network.graph))
-        doc = docstring(["Outputs {1} of a batch {0}.".format(*shapes)])
-        return "\n".join([f"def forward({argument}):", doc, *lines])
+        inputs = [writer.text[n] for n in module.graph.nodes if n.op == "placeholder"]
+        doc = docstring([f"{self.outputs()} of {self.inputs(inputs)}."])
+        return "\n".join([f"def forward({', '.join(inputs)}):", doc, *lines])
+
+    def inputs(self, names: Sequence[str]) -> str:
+        """Which batches the network takes."""
+        nodes = [node for node in self.network.graph.nodes if node.op == "placeholder"]
+        shapes = [_batch_text(node) for node in nodes]
+        pairs = (" ".join(pair) for pair in zip(names, shapes, strict=True))
+        return f"a batch {shapes[0]}" if len(shapes) == 1 else f"batches {', '.join(pairs)}"
+
+    def outputs(self) -> str:
+        """What it makes of them."""
+        shapes = [_batch_text(node) for node in self.network.output_nodes]
+        if len(shapes) == 1:
+            return f"Outputs {shapes[0]}"
+        pairs = (" ".join(pair) for pair in zip(self.network.output_names, shapes, strict=True))
+        return f"Outputs {', '.join(pairs)}"
 
     # what they are made from
 
@@ -224,13 +202,12 @@ class _Emission:
         return tuple(by_name[la.name] for la in self.network.layers if la.name in by_name)
 
     @cached_property
-    def kept(self) -> dict[str, Kept]:
-        return {c.layer.name: Kept.of(c, self.grammar) for c in self.choices}
+    def plans(self) -> dict[str, Plan]:
+        return {c.layer.name: Plan(c, self.grammar) for c in self.choices}
 
     @cached_property
     def programs(self) -> tuple[Node, ...]:
-        written = (written_programs(c, self.kept[c.layer.name]) for c in self.choices)
-        return tuple(program for programs in written for program in programs)
+        return tuple(program for plan in self.plans.values() for program in plan.texts)
 
     @cached_property
     def primitives(self) -> tuple[Primitive, ...]:
@@ -241,10 +218,8 @@ class _Emission:
         return Identifiers.of(self.network, self.names, self.primitives)
 
 
-def _ends(graph: fx.Graph) -> tuple[fx.Node, fx.Node]:
-    """The input of a graph and the node that it returns."""
-    nodes = list(graph.nodes)
-    return next(n for n in nodes if n.op == "placeholder"), nodes[-1].args[0]
+def _names_of(parts: Iterable[str]) -> frozenset[str]:
+    return frozenset().union(*map(names_loaded, parts))
 
 
 def _batch_text(node: fx.Node) -> str:

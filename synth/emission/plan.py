@@ -1,0 +1,165 @@
+"""What is written of a layer's units: a line each, or one expression for many of one form."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from grammars.grammar import Grammar
+from grammars.hoist import ROWS
+from grammars.interpreters.affine import TapKey
+from grammars.program import Node, tap, walk
+from grammars.siblings import references
+from synth.assembly import BankModule, LayerChoice, bank_module
+from synth.layers import Layer
+
+LONGEST = 64  # taps of a sum that people still read; the weights of a longer one are stored
+MANY = 32  # units of one form that are one expression rather than a line each
+
+STORED = ":stored"
+"""The bank of the rows that are read from the stored weights; row i is its channel i."""
+
+ROW = tap(ROWS, 0)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Units of one form: `skeleton` over one row each, stored or else of a table in the text."""
+
+    skeleton: Node
+    units: tuple[int, ...]
+    rows: tuple[int, ...]
+    stored: bool
+
+
+@dataclass(frozen=True)
+class Form:
+    """A unit as a skeleton over rows of the layer's weight, and what it reads beside them.
+
+    `rows` says which row each tap of the bank ROWS is.
+    """
+
+    skeleton: Node
+    rows: Mapping[Node, int]
+    beside: bool
+
+    @property
+    def is_head(self) -> bool:
+        """An activation function, or nothing, over one row and nothing else."""
+        return list(self.rows) == [ROW] and not self.beside
+
+    def stored(self) -> Node:
+        """The skeleton over the stored rows themselves."""
+        return _replaced(self.skeleton, {old: tap(STORED, row) for old, row in self.rows.items()})
+
+    @staticmethod
+    def of(skeleton: Node, rows: Mapping[TapKey, int]) -> "Form":
+        own = {tap(*key): row for key, row in rows.items() if key[0] == ROWS}
+        return Form(skeleton, own, len(own) < len(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How the units of one layer are written.
+
+    Opaque units and those with a sum of more than LONGEST taps read stored rows. MANY units alike
+    over stored rows make a family, as do those of a grouped layer with a few weights each, whose
+    rows are a table. All others are lines.
+    """
+
+    choice: LayerChoice
+    grammar: Grammar
+
+    @property
+    def layer(self) -> Layer:
+        return self.choice.layer
+
+    @cached_property
+    def module(self) -> BankModule:
+        """What the stored weights are made from."""
+        return bank_module(self.choice, self.grammar)
+
+    @cached_property
+    def opaque(self) -> frozenset[int]:
+        """Units that keep their weights."""
+        return frozenset(u.channel for u in self.choice.units if u.program is None)
+
+    @cached_property
+    def stored(self) -> Mapping[int, Form]:
+        """Units over stored rows; an opaque one that is constant has none."""
+        wanted = self.opaque | {
+            u.channel for u in self.choice.units if u.program is not None and is_long(u.program)
+        }
+        forms = self._forms if wanted else {}
+        return {unit: forms[unit] for unit in sorted(wanted) if forms[unit].rows}
+
+    @cached_property
+    def families(self) -> tuple[Family, ...]:
+        """Units written as one, by their first."""
+        members: dict[tuple[Node, bool], list[int]] = {}
+        for unit in self._alone:
+            key = (self._forms[unit].skeleton, unit in self.stored)
+            members.setdefault(key, []).append(unit)
+        every = self.layer.units
+        return tuple(
+            Family(skeleton, tuple(units), tuple(self._forms[u].rows[ROW] for u in units), stored)
+            for (skeleton, stored), units in members.items()
+            if len(units) >= MANY or (stored and len(units) == every)
+        )
+
+    @cached_property
+    def lines(self) -> Mapping[int, Node]:
+        """What the line of each other unit says."""
+        together = {unit for family in self.families for unit in family.units}
+        programs = self.choice.programs()
+        return {
+            unit: self.stored[unit].stored() if unit in self.stored else programs[unit]
+            for unit in range(self.layer.units)
+            if unit not in together
+        }
+
+    @property
+    def texts(self) -> tuple[Node, ...]:
+        """Every program that is written."""
+        return (*(family.skeleton for family in self.families), *self.lines.values())
+
+    @cached_property
+    def _forms(self) -> Mapping[int, Form]:
+        return {
+            int(unit): Form.of(group.skeleton, {key: int(r[i]) for key, r in group.rows.items()})
+            for group in self.module.bank.groups
+            for i, unit in enumerate(group.units)
+        }
+
+    @property
+    def _alone(self) -> Iterator[int]:
+        """Units that may be in a family: a head over one row, and no sibling's business."""
+        table = self.layer.groups > 1 and self.layer.fan <= LONGEST and self.layer.units >= MANY
+        if not table and not self.stored:
+            return
+        tied = self._tied
+        for unit in range(self.layer.units):
+            if (table or unit in self.stored) and unit not in tied and self._forms[unit].is_head:
+                yield unit
+
+    @property
+    def _tied(self) -> set[int]:
+        """Units that refer to siblings in the text, and those that they refer to."""
+        named = {
+            u.channel: references(u.program, self.layer.name)
+            for u in self.choice.units
+            if u.program is not None and u.channel not in self.stored
+        }
+        return {u for unit, found in named.items() if found for u in (unit, *found)}
+
+
+def is_long(program: Node) -> bool:
+    """Whether some sum reads more than LONGEST taps."""
+    sums = (node for node in walk(program) if node.op == "linear" and len(node.args) > LONGEST)
+    return any(sum(arg.op == "tap" for arg in node.args) > LONGEST for node in sums)
+
+
+def _replaced(node: Node, taps: Mapping[Node, Node]) -> Node:
+    """The same tree with other taps; sums keep the order of their terms."""
+    if node.op == "tap":
+        return taps.get(node, node)
+    return Node(node.op, tuple(_replaced(arg, taps) for arg in node.args), node.params)
