@@ -18,7 +18,8 @@ from grammars.grammar import load_grammar
 from grammars.program import PRE, Node, call, const, linear, tap
 from grammars.siblings import expand, pre_of
 from synth.config import load_config
-from synth.run import Stopwatch, load_job, search
+from synth.run import load_job, search
+from synth.stopwatch import Stopwatch
 from synth.store import Store
 
 INPUTS = 24

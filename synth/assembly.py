@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from grammars.coding import Column, LayerSource, Opaque, Scope, encode, opaque_bits
+from grammars.coding import Column, LayerSource, Opaque, Scope, opaque_bits, stream_bits
 from grammars.compiled import CompiledBank, compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
@@ -177,7 +177,7 @@ def source_index(scope: Scope) -> dict[Column, int]:
 
 def source_bits(choices: Sequence[LayerChoice], grammar: Grammar) -> int:
     """The length of the stream of all layers' source."""
-    return len(encode([c.source() for c in choices], grammar))
+    return stream_bits([c.source() for c in choices], grammar)
 
 
 def original_bits(layers: Sequence[Layer]) -> int:
@@ -209,4 +209,4 @@ def names_of(layers: Sequence[Layer], grammar: Mapping[str, object]) -> Names:
 def _whole(layer: Layer) -> bool:
     geometry = layer.geometry
     same = geometry.window == layer.in_shape[1:] and geometry.padding == (0, 0)
-    return same and geometry.dilation == (1, 1)
+    return same and geometry.dilation == (1, 1) and layer.groups == 1

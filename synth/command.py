@@ -1,8 +1,8 @@
-"""The command `synth`: run, show, validate, check and grammar.
+"""The command `synth`: run, show, validate, check, grammar, runs and clean.
 
 Exit codes: 0 drop-in (or all well), 1 finished but not drop-in (or something rejected), 2 bad
-input, 130 stopped from the keyboard. Heavy modules are imported inside the commands, so that
-`synth --help` answers at once.
+input, 3 stopped by a full disk, 130 stopped from the keyboard. Heavy modules are imported inside
+the commands, so that `synth --help` answers at once.
 """
 
 import sys
@@ -16,29 +16,22 @@ import click
 
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
+from synth.runs_command import clean, runs
 
 STOPPED = 130  # what shells report of a program that Ctrl-C ended
 TINY = 1e-6  # below it, two figures of one replacement are the same
 _COMPARED = ("accuracy_original", "accuracy_replaced", "agreement", "kl_mean")
 
 
-class _BadInput(click.ClickException):
-    """An InputError as click tells it: the message alone, on standard error."""
-
-    exit_code = InputError.exit_code
-
-    def show(self, file: Any = None) -> None:
-        click.echo(self.message, err=True)
-
-
 class _Group(click.Group):
-    """Commands whose InputError ends in one message and exit code 2."""
+    """Commands whose InputError ends in one message and its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise _BadInput(str(error)) from None
+            click.echo(str(error), err=True)
+            raise click.exceptions.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             click.echo("stopped; the same command goes on where it was", err=True)
             raise click.exceptions.Exit(STOPPED) from None
@@ -50,7 +43,8 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-main.add_command(grammar)
+for command in (grammar, runs, clean):
+    main.add_command(command)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -74,6 +68,7 @@ def _flags(command: Any) -> Any:
         "search.layers": ("--layer", "NAME", "Layer to search, or a glob; may be repeated."),
         "search.engines": ("--engine", "NAME", "Search engine; may be repeated."),
         "search.grammar": ("--grammar", "FILE", "File of primitives; may be repeated."),
+        "search.basis": ("--basis", "FILE", "Directions that get programs beside the units."),
         "search.max_fvu": ("--max-fvu", float, "Largest FVU of a program, local and in situ."),
         "search.max_error": ("--max-error", float, "ε of the claims, as a share of the range."),
         "search.budget": ("--budget", int, "Candidates that an engine may propose for a unit."),
@@ -81,7 +76,9 @@ def _flags(command: Any) -> Any:
         "accept.max_kl": ("--max-kl", float, "Largest mean KL in nats on select."),
         "accept.min_agreement": ("--min-agreement", float, "Least agreement on select."),
         "run.seed": ("--seed", int, "Seed of the split and of every search."),
-        "run.jobs": ("--jobs", int, "Processes; they do not change the result."),
+        "run.jobs": ("--jobs", int, "Workers; they do not change the result."),
+        "run.backend": ("--backend", "NAME", "What they are: loky, threading, dask or ray."),
+        "run.device": ("--device", "NAME", "Where the network is probed: cpu, cuda or cuda:1."),
         "run.out": ("--out", "DIR", "Run folder [results/<name of the configuration>]."),
     }
 
@@ -104,21 +101,36 @@ def _parameter(key: str) -> str:
     help="Any key of the configuration, as TOML; may be repeated.",
 )  # fmt: skip
 @click.option("--quiet", is_flag=True, default=None, help="Print nothing but errors.")
-def run(config: Path, settings: dict[str, Any], quiet: bool | None, **flags: Any) -> None:
+@click.option("--dry", is_flag=True, help="Print the plan, with the memory and time expected.")
+@click.option("--json", "as_json", is_flag=True, help="The plan as JSON.")
+def run(
+    config: Path,
+    settings: dict[str, Any],
+    quiet: bool | None,
+    dry: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Decompile a network into a run folder.
 
     A stopped run goes on where it was. Every flag stands above the same key of CONFIG.toml. Layers
     may be run one after another into one folder; those that were never selected keep their weights.
+    With --dry nothing is searched or written.
     """
+    if as_json and not dry:
+        raise click.UsageError("--json goes with --dry: a run writes summary.json.")
     from synth.config import load_config
     from synth.origin import listed, record
 
     given = {name.replace("__", "."): value for name, value in flags.items()}
     given |= {"run.quiet": quiet} | listed(settings)
     found = load_config(config, given)
+    if dry:
+        _plan(found, as_json)
+        return
     from synth import run as chain
     from synth.display import print_result
-    from synth.folder import WRITTEN
+    from synth.folder import written
     from synth.progress import progress
 
     with progress(quiet=found.run.quiet) as tell:
@@ -127,7 +139,7 @@ def run(config: Path, settings: dict[str, Any], quiet: bool | None, **flags: Any
         summary = chain.run(job, progress=tell)
     record(found, given)
     if not found.run.quiet:
-        print_result(summary, found.out, WRITTEN)
+        print_result(summary, found.out, written(found.out))
     sys.exit(_code(summary["verdict"] == "drop-in" and bool(summary["accepted"])))
 
 
@@ -138,7 +150,8 @@ def run(config: Path, settings: dict[str, Any], quiet: bool | None, **flags: Any
 def show(folder: Path, unit: str | None, as_json: bool) -> None:
     """Show all units, or a layer, or a unit.
 
-    UNIT is a layer (fc1), or a unit (fc1_3 or 'fc1[3]') of which the whole front is shown.
+    UNIT is a layer (fc1), or a unit (fc1_3 or 'fc1[3]') of which the whole front is shown; or a
+    direction (fc1_direction_3, or its own name).
     """
     from synth.display import print_json, print_unit, print_units
     from synth.folder import open_run
@@ -195,6 +208,23 @@ def check(folder: Path) -> None:
     trusted = f", {solver} proved by a solver without a certificate" if solver else ""
     click.echo(f"{len(accepted)} accepted, {len(rejected)} rejected{trusted}")
     sys.exit(_code(not rejected))
+
+
+def _plan(config: Any, as_json: bool) -> None:
+    """Print the plan; Raises InputError with all problems, after it where there is one."""
+    from synth.display import print_json
+    from synth.errors import Problems
+    from synth.plan import plan_of
+    from synth.plan_display import print_plan
+    from synth.run import read_job
+
+    problems = Problems()
+    job = read_job(config, problems)
+    if job is not None:
+        plan = plan_of(job, problems=problems)
+        print_json(asdict(plan)) if as_json else print_plan(plan)
+        problems.add(*plan.problems)
+    problems.raise_if_any()
 
 
 def _code(well: bool) -> int:

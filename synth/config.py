@@ -88,7 +88,8 @@ class RunConfig:
     """How to run; only the seed, and the roundings of a device, change what comes out.
 
     A unit may take `unit_seconds` and `unit_memory_mib` (0: no limit), and is tried again `retries`
-    times where its worker hangs, dies or fails. `scheduler` is the address of a cluster.
+    times where its worker hangs, dies or fails. `scheduler` is the address of a cluster. A run that
+    is expected to take more than `max_memory_mib` does not start (0: what the machine has).
     `controls` are what the result is compared with; "shuffled" costs as much as the search itself.
     """
 
@@ -100,6 +101,7 @@ class RunConfig:
     scheduler: str = _key(rules.ADDRESS, "")
     unit_seconds: float = _key(rules.LIMIT, 600.0)
     unit_memory_mib: int = _key(rules.WHOLE, 0)
+    max_memory_mib: int = _key(rules.WHOLE, 0)
     retries: int = _key(rules.WHOLE, 1)
     out: str = _key(rules.PATH, "")
     quiet: bool = _key(rules.FLAG, False)

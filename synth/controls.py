@@ -228,7 +228,7 @@ def unit_statistics(
 
 def _sums(maps: Tensor) -> np.ndarray:
     """(5, U): the count, sum, sum of squares, minimum and maximum of each channel."""
-    rows = maps.double().permute(1, 0, 2, 3).flatten(1).numpy()
+    rows = maps.double().permute(1, 0, 2, 3).flatten(1).cpu().numpy()
     count = np.full(len(rows), float(rows.shape[1]))
     return np.stack([count, rows.sum(1), (rows**2).sum(1), rows.min(1), rows.max(1)])
 

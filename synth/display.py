@@ -88,6 +88,7 @@ def _source_rows(summary: Row) -> dict[str, str]:
         f"{summary['smt_checked']} proved by Z3 too",
         "inactive": f"{units['inactive']}, of which {summary['dead']} are proved dead",
         "bound/std": _spread(summary["bound_over_std"], "median"),
+        **_direction_rows(summary.get("directions") or {}),
     }
 
 
@@ -99,11 +100,28 @@ def _shuffled_row(summary: Row) -> dict[str, str]:
     return {"shuffled control": f"{summary['bits_shuffled_control']:,} bits{against}"}
 
 
+def _direction_rows(banks: Row) -> dict[str, str]:
+    """For each bank how many directions have programs, and whether they could replace it."""
+    rows = {}
+    for bank, one in banks.items():
+        terms = number(one["terms"]["median"])
+        counts = f"{one['passed']} of {one['count']} have programs over {one['source']}"
+        place = one["replacement"]
+        bits = place["reason"] or (
+            f"in its place {place['bits']:,} bits against {place['bits_units']:,}, "
+            f"{'accepted' if place['accepted'] else 'missed'} on select"
+        )
+        proved = f"{one['proved']} proved"
+        rows[f"directions of {bank}"] = f"{counts}, {proved}, median {terms} terms; {bits}"
+    return rows
+
+
 def print_units(layers: Mapping[str, Sequence[Row]]) -> None:
     """A table a layer, a line a unit; a narrow terminal gets the columns that matter most."""
     columns = [c for c in UNIT_COLUMNS if not c.wide or _screen().width >= WIDE]
     for name, rows in layers.items():
-        table = _table(f"{name}: {len(rows)} units")
+        what = "directions" if "bank" in rows[0] else "units"
+        table = _table(f"{name}: {len(rows)} {what}")
         for column in columns:
             grows = column.title == "program"
             side = "right" if column.number else "left"
@@ -133,15 +151,26 @@ def print_unit(row: Row, front: Sequence[Row]) -> None:
     _show(table)
 
 
-def print_lines(rows: Sequence[Sequence[str]], titles: Sequence[str]) -> None:
-    """A plain table of texts; the last column takes what is left."""
-    table = _table(None)
-    for title in titles[:-1]:
-        table.add_column(title, no_wrap=True)
+def print_lines(
+    rows: Sequence[Sequence[str]],
+    titles: Sequence[str],
+    *,
+    title: str | None = None,
+    right: Sequence[str] = (),
+) -> None:
+    """A plain table of texts; numbers stand at the `right`, the last column takes what is left."""
+    table = _table(title)
+    for name in titles[:-1]:
+        table.add_column(name, no_wrap=True, justify="right" if name in right else "left")
     table.add_column(titles[-1], ratio=1)
     for row in rows:
         table.add_row(*row)
     _show(table)
+
+
+def print_pairs(rows: Mapping[str, str]) -> None:
+    """Names and what is said of them, a line each."""
+    _show(_pairs(rows))
 
 
 def print_json(value: object) -> None:
@@ -169,7 +198,7 @@ def _styled(text: str, kind: str) -> Text:
 
 
 UNIT_COLUMNS = (
-    _Column("unit", lambda r: r["name"]),
+    _Column("unit", lambda r: _called(r)),
     _Column("status", lambda r: _styled(r["status"], r["status"])),
     _Column("program", lambda r: r["program"] or "its own weights"),
     _Column("terms", lambda r: number(r["terms"]), number=True, wide=True),
@@ -182,15 +211,22 @@ UNIT_COLUMNS = (
 )
 
 
+def _called(row: Row) -> str:
+    """The name in programs and, of a direction, the name that a user gave it."""
+    return f"{row['name']} ({row['called']})" if row.get("called") else row["name"]
+
+
 def _verdict(row: Row) -> str:
     return row["verdict"] + (" + Z3" if row["smt_checked"] else "")
 
 
 def _unit_rows(row: Row) -> dict[str, str]:
     epsilon = number(float(Fraction(row["epsilon"])))
-    claim = f"sup |unit − program| ≤ ε = {epsilon} over the {row['domain']}"
+    what = "direction" if "bank" in row else "unit"
+    claim = f"sup |{what} − program| ≤ ε = {epsilon} over the {row['domain']}"
+    place, of = ("row", row["bank"]) if "bank" in row else ("channel", row["layer"])
     rows = {
-        "unit": f"{row['name']}, channel {row['channel']} of {row['layer']}",
+        what: f"{_called(row)}, {place} {row['channel']} of {of}",
         "status": row["status"],
         "program": row["program"] or "its own weights",
         "terms, bits": f"{number(row['terms'])}, {row['bits']}",
@@ -199,6 +235,10 @@ def _unit_rows(row: Row) -> dict[str, str]:
         "claim": claim,
         "verdict": row["verdict"] + (f" ({row['trust']})" if row.get("trust") else ""),
     }
+    if composed := row.get("over_source"):
+        rows["over source"] = composed["program"]
+        figures = [number(composed[k]) for k in ("terms", "fvu", "bound")]
+        rows["written out"] = "{} terms, FVU {} on select, bound {}".format(*figures)
     if row["verdict"] == "proved":
         ratio = number(row["bound_over_std"])
         rows["bound"] = f"{number(row['bound'])}, bound/std {ratio}"

@@ -89,7 +89,7 @@ def run_batches(
     become a column and trailing sizes of 1 are dropped; ValueError for other shapes.
     """
     with torch.no_grad():
-        parts = (as_rows(pick(module(*part))).float() for part in inputs.batches(batch))
+        parts = (as_rows(pick(module(*part))).float().cpu() for part in inputs.batches(batch))
         return torch.cat(list(parts))
 
 

@@ -6,6 +6,7 @@ information in place of the Hessian (Amari 1998; Martens 2020, section 9). Error
 are priced apart, as if they were uncorrelated.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,15 +23,17 @@ from synth.network import Network
 from synth.outputs import as_rows, log_probabilities
 
 PROBES = 512  # fit probes that prices are measured on, evenly spread: probes may be sorted
-LEAST = 16  # as few as these where gradients of more would be large
-HELD = 2**28  # numbers of all gradients together, at most
+LEAST = 8  # as few as these where gradients of more would be large
+HELD = 2**28  # numbers of all gradients together
 CLASSES = 16  # up to which the expectation over answers is exact
 DRAWS = 8  # answers drawn from each distribution of more classes
 
 
 def priced_probes(network: Network, fit: Inputs) -> Batch:
     """The fit probes that prices are measured on, as one batch."""
-    numbers = CLASSES * sum(int(np.prod(la.out_shape)) for la in network.layers)
+    classes = max(2, math.prod(network.output_nodes[network.judged].meta["val"].shape[1:]))
+    answers = classes if classes <= CLASSES else DRAWS
+    numbers = answers * sum(math.prod(la.out_shape) for la in network.layers)
     count = min(len(fit), PROBES, max(LEAST, HELD // numbers))
     return fit.take(np.linspace(0, len(fit) - 1, count).astype(np.int64)).batch()
 
@@ -42,15 +45,16 @@ def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Tensor
     """
     names = [la.name for la in network.layers]
     recorded = network.record(probes, names, grad=True)
-    log_p = log_probabilities(as_rows(recorded["output"]))
     maps = [recorded[n] for n in names]
-    parts = [
-        torch.autograd.grad((scale * value).sum(), maps, retain_graph=True, allow_unused=True)
-        for scale, value in _answers(log_p, seed)
-    ]
-    zeros = [torch.zeros_like(m) for m in maps]
-    filled = [[g if g is not None else z for g, z in zip(p, zeros, strict=True)] for p in parts]
-    return {n: torch.stack([p[i] for p in filled]).detach() for i, n in enumerate(names)}
+    answers = _answers(log_probabilities(as_rows(recorded["output"])), seed)
+    slopes = [torch.zeros(len(answers), *m.shape, device=m.device) for m in maps]
+    for i, (scale, value) in enumerate(answers):
+        loss = (scale * value).sum()
+        found = torch.autograd.grad(loss, maps, retain_graph=True, allow_unused=True)
+        for slope, part in zip(slopes, found, strict=True):
+            if part is not None:
+                slope[i] = part
+    return dict(zip(names, slopes, strict=True))
 
 
 def costs(
@@ -73,7 +77,7 @@ def costs(
         outputs = _outputs(layer, candidates, maps, siblings, grammar)
         errors = outputs - units[:, channel : channel + 1]
         change = torch.einsum("snhw,nchw->snc", slopes[:, :, channel], errors)
-        result.append((0.5 * (change.double() ** 2).mean(1).sum(0)).numpy())
+        result.append((0.5 * (change.double() ** 2).mean(1).sum(0)).cpu().numpy())
     return result
 
 

@@ -1,14 +1,10 @@
 """The whole chain on one page: network → probes → fronts → choice → proofs → validation → files."""
 
 import json
-import resource
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from importlib.metadata import version
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +14,12 @@ from grammars.grammar import Grammar, GrammarError
 from synth import evidence_files
 from synth.assembly import LayerChoice, names_of, source_bits
 from synth.backends import Workers, check_workers, connected
+from synth.basis import directions_of, read_basis
 from synth.choice import Chooser, Point, search_multiplier
 from synth.config import Config, select_layers
+from synth.devices import check_device
+from synth.direction_search import DirectionPrograms, search_directions
+from synth.directions import Directions
 from synth.effort import Effort
 from synth.emission import emit, save_weights
 from synth.engines import load_engine
@@ -27,6 +27,7 @@ from synth.errors import InputError, Problems
 from synth.evidence import LayerEvidence, Probes, Ranges, gather
 from synth.files import write_atomic
 from synth.fingerprint import code_digest
+from synth.footprint import check_memory
 from synth.fronts import Candidate
 from synth.inputs import load_probes
 from synth.keys import content_key
@@ -37,15 +38,14 @@ from synth.network import Network, read_network
 from synth.picking import Criteria, Fronts
 from synth.price import costs, gradients, priced_probes
 from synth.progress import Tell
-from synth.proofs import UnitProof, prove_choices, save_certificates, without_refuted
+from synth.proofs import UnitProof, save_certificates, settled
 from synth.records import Records
 from synth.search import GrammarSpec, SearchSettings, UnitFailure
 from synth.splits import Parts, Split, check_enough, parts, split
+from synth.stopwatch import Stopwatch
 from synth.store import FRONT, Store
 from synth.trial import check_fit
 from synth.validation import Validation
-
-T = TypeVar("T")
 
 Progress = Tell
 
@@ -60,6 +60,7 @@ class Job:
     grammar: Grammar
     settings: SearchSettings
     layers: tuple[str, ...]
+    directions: tuple[Directions, ...] = ()
 
     @property
     def probes(self) -> Probes:
@@ -76,7 +77,8 @@ class Job:
 
     @property
     def records(self) -> Records:
-        return Records(names_of(self.network.layers, self.grammar), self.grammar)
+        banks = (*self.network.layers, *(d.layer for d in self.directions))
+        return Records(names_of(banks, self.grammar), self.grammar)
 
     @property
     def digest(self) -> str:
@@ -86,55 +88,26 @@ class Job:
         state = {name: _content(t) for name, t in self.network.module.state_dict().items()}
         layers = [[la.name, la.weight, la.bias, repr(la.heads)] for la in self.network.layers]
         settings = [self.config.digest_fields(), self.grammar.digest, code_digest()]
-        return content_key(settings, probes, state, layers, self.network.module.code)
+        basis = [[d.key, d.matrix, d.names] for d in self.directions]
+        return content_key(settings, probes, state, layers, self.network.module.code, basis)
 
 
 @dataclass(frozen=True, eq=False)
 class Searched:
     """What is known of one network's layers in the end, and the choices among their fronts.
 
-    `failures` are the units that no worker found a front of: they stay opaque.
+    `failures` are the units that no worker found a front of: they stay opaque. `directions` are
+    searched beside the layers, and nothing is chosen by them.
     """
 
     ranges: dict[str, Ranges]
     points: tuple[Point, ...]
     failures: tuple[UnitFailure, ...] = ()
+    directions: tuple[DirectionPrograms, ...] = ()
 
     @property
     def point(self) -> Point:
         return self.points[-1]
-
-
-@dataclass
-class Stopwatch:
-    """Seconds by stage: kept apart from results, which do not depend on the machine."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
-        """The items, with the time that it takes to get them counted as a stage."""
-        while True:
-            with self.stage(name):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
-
-    def record(self, jobs: int) -> str:
-        """`timing.json`: seconds, peak memory of the largest process and versions."""
-        whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        peak = max(resource.getrusage(w).ru_maxrss for w in whose) / 1024
-        versions = {n: version(n) for n in ("neuron-synth", "torch", "numpy", "z3-solver")}
-        rounded = {k: round(v, 3) for k, v in self.seconds.items()}
-        return _json({"seconds": rounded, "peak_mib": peak, "jobs": jobs, "versions": versions})
 
 
 def load_job(config: Config) -> Job:
@@ -142,43 +115,62 @@ def load_job(config: Config) -> Job:
 
     Raises InputError with every problem that can be found before a search.
     """
-    spec = _grammar_spec(config)
     with Problems() as problems:
-        module = problems.attempt(load_module, config)
-        probes = problems.attempt(load_probes, config)
-        grammar = problems.attempt(_checked_grammar, spec)
-        problems.attempt(check_workers, _workers(config))
-        for name in config.search.engines:
-            problems.attempt(load_engine, name, plugins=config.search.plugins)
-        chosen = probes and problems.attempt(split, probes, config, config.run.seed)
-        network, fits = None, False
-        if module is not None and probes is not None:
-            judged = getattr(config.network, "output", None)
-            fits = problems.attempt(check_fit, module, probes, output=judged) is not None
-        if fits and module is not None and probes is not None:
-            example = probes.inputs.batch(0, 1)
-            network = problems.attempt(read_network, module, example, judged=judged)
-        layers = network and problems.attempt(_selected, network, chosen, config)
-    assert network and probes and grammar and chosen and layers
-    search = config.search
+        job = read_job(config, problems)
+    assert job
+    return job
+
+
+def read_job(config: Config, problems: Problems) -> Job | None:
+    """The same, with its problems collected; None where they leave nothing to plan a run by."""
+    spec = _grammar_spec(config)
+    module = problems.attempt(load_module, config)
+    probes = problems.attempt(load_probes, config)
+    basis = problems.attempt(read_basis, config.basis)
+    grammar = problems.attempt(_checked_grammar, spec)
+    problems.attempt(check_workers, _workers(config))
+    device = problems.attempt(_device, config) or "cpu"
+    for name in config.search.engines:
+        problems.attempt(load_engine, name, plugins=config.search.plugins)
+    chosen = probes and problems.attempt(split, probes, config, config.run.seed)
+    network, fits = None, False
+    if module is not None and probes is not None:
+        judged = config.network.output
+        fits = problems.attempt(check_fit, module, probes, output=judged) is not None
+    if fits and module is not None and probes is not None:
+        example = probes.inputs.batch(0, 1)
+        network = problems.attempt(read_network, module, example, judged=judged)
+    layers = network and problems.attempt(_selected, network, config)
+    known = network and problems.attempt(directions_of, basis, network.layers)
+    if not (network and probes and grammar and chosen and layers):
+        return None
+    searched = [la for la in network.layers if la.name in layers]
+    searched += [d.layer for d in known or ()]
+    problems.attempt(_check_probes, searched, chosen, config)
+    search, found = config.search, parts(probes, chosen).on(device)
     settings = SearchSettings(spec, search.engines, search.budget, config.run.seed)
-    return Job(config, network, parts(probes, chosen), grammar, settings, layers)
+    return Job(config, network.on(device), found, grammar, settings, layers, known or ())
 
 
 def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
     """Do the whole job into its run folder and return the summary that is written there.
 
-    What the folder's store already holds is not done again. Raises InputError where the folder
-    belongs to another run or a process works there, and `Stopped` on a full disk.
+    What the folder's store already holds is not done again. Raises InputError where the machine
+    has not the memory that it is expected to take, where the folder belongs to another run or a
+    process works there, and `Stopped` on a full disk.
     """
     from synth.summary import summarise
 
+    check_memory(job)
     config, watch = job.config, Stopwatch()
     described = {"config": str(config.path)} | config.digest_fields()
     units = {la.name: la.units for la in job.network.layers if la.name in job.layers}
     with working(config.out), connected(job.workers), Store(config.out) as store, _one_thread():
         store.claim_identity(job.digest, described, units=units)
         searched = search(job, job.network, store, watch, progress=progress)
+        with watch.stage("directions"):
+            directions = tuple(search_directions(job, store, progress=progress))
+            searched = replace(searched, directions=directions)
         with watch.stage("proofs"):
             searched, proofs = _proved(job, searched)
         summary = summarise(job, searched, proofs, store, watch, progress=progress)
@@ -217,7 +209,7 @@ def search(
         with watch.stage("fronts"):
             units = effort.fronts(evidence, places[layer.name])
         with watch.stage("prices"):
-            prices = costs(network, layer, units, slopes[layer.name], priced, job.grammar)
+            prices = costs(network, layer, units, slopes.pop(layer.name), priced, job.grammar)
         fronts.append(Fronts(layer, units, tuple(prices)))
 
     def known(layer: Layer) -> LayerEvidence:
@@ -237,30 +229,35 @@ def write_results(
     job: Job, searched: Searched, proofs: Sequence[UnitProof], summary: dict[str, object]
 ) -> None:
     """The files of a run folder, each written whole or not at all."""
+    from synth.direction_report import direction_rows
     from synth.summary import notes_of, program_rows
 
-    out, names = job.config.out, names_of(job.network.layers, job.grammar)
+    out, names = job.config.out, job.records.names
     choices = searched.point.choices
     (out / "summary.json").unlink(missing_ok=True)  # it comes back last: a run with it is whole
     text = emit(job.network, choices, job.grammar, names, notes=notes_of(job, summary))
     write_atomic(out / "decompiled.py", text)
     save_weights(job.network, choices, job.grammar, out / "replacement.safetensors")
-    save_certificates(out, choices, searched.ranges, proofs, names, job.grammar)
+    beside = searched.directions
+    ranges = searched.ranges | {d.choice.layer.name: d.ranges for d in beside}
+    claimed = (*choices, *(d.choice for d in beside)), ranges
+    proved = (*proofs, *(proof for d in beside for proof in d.proofs))
+    save_certificates(out, *claimed, proved, names, job.grammar)
     write_atomic(out / "programs.json", _json(program_rows(job, searched, proofs)))
+    if beside:
+        write_atomic(out / "directions.json", _json(direction_rows(job, searched, proofs)))
     write_atomic(out / "summary.json", _json(summary))
 
 
 def _proved(job: Job, searched: Searched) -> tuple[Searched, list[UnitProof]]:
     """Proofs of the choice, after every refuted program has been taken back."""
-    choices = searched.point.choices
-    while True:
-        proofs = prove_choices(
-            choices, searched.ranges, job.grammar, max_error=job.criteria.max_error
-        )
-        kept = tuple(without_refuted(choices, proofs))
-        if all(a.units == b.units for a, b in zip(kept, choices, strict=True)):
-            break
-        choices = kept
+    choices, proofs = settled(
+        searched.point.choices,
+        searched.ranges,
+        job.grammar,
+        max_error=job.criteria.max_error,
+        jobs=job.config.run.jobs,
+    )
     point = replace(searched.point, choices=choices, bits=source_bits(choices, job.grammar))
     return replace(searched, points=(*searched.points[:-1], point)), proofs
 
@@ -287,16 +284,24 @@ def validate_again(job: Job, folder: Path) -> Validation:
         return validated(job, choices, {e.layer.name: e.ranges for e in found})
 
 
-def _selected(network: Network, chosen: Split | None, config: Config) -> tuple[str, ...]:
-    """The layers to search. Raises InputError: an unknown one, or too few probes for one."""
-    layers = select_layers(config.search.layers, [la.name for la in network.layers])
-    if chosen is None:
-        return layers
+def _selected(network: Network, config: Config) -> tuple[str, ...]:
+    """The layers to search. Raises InputError: an unknown one."""
+    return select_layers(config.search.layers, [la.name for la in network.layers])
+
+
+def _device(config: Config) -> str:
+    """Where the network runs. Raises InputError: torch cannot use it."""
+    check_device(config.run.device)
+    return config.run.device
+
+
+def _check_probes(layers: Sequence[Layer], chosen: Split, config: Config) -> None:
+    """Raises InputError: too few probes for some layers."""
+    ratio = config.search.patches_per_weight
     with Problems() as problems:
-        for layer in (la for la in network.layers if la.name in layers):
+        for layer in layers:
             places = layer.out_shape[1] * layer.out_shape[2]
-            problems.attempt(check_enough, layer.name, layer.fan, places, chosen)
-    return layers
+            problems.attempt(check_enough, layer.name, layer.fan, places, chosen, ratio)
 
 
 def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tuple[Point, ...]:
@@ -372,7 +377,7 @@ def _content(tensor: torch.Tensor | None) -> list[object]:
     """What a key may hold of a tensor of any type."""
     if tensor is None:
         return []
-    numbers = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+    numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return [str(tensor.dtype), list(tensor.shape), numbers]
 
 

@@ -40,7 +40,8 @@ class Runner:
         self.by_name = {node.name: node for node in nodes}
         self.inputs = [node for node in nodes if node.op == "placeholder"]
         self.constants: Values = evaluated(module)
-        calls = (node for node in nodes if node.op == "call_function")
+        self._module = module
+        calls = (node for node in nodes if node.op in ("call_function", "call_module"))
         self.steps = [node for node in calls if node not in self.constants]
         state = (*module.parameters(), *module.buffers())
         self._device = state[0].device if state else None
@@ -50,8 +51,9 @@ class Runner:
     def run(self, node: fx.Node, values: Values) -> Any:
         """The value of a node from those that it reads."""
         args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
-        assert callable(node.target)
-        return node.target(*args, **kwargs)
+        target = node.target
+        function = self._module.get_submodule(target) if isinstance(target, str) else target
+        return function(*args, **kwargs)
 
     def linear(self, layer: str) -> fx.Node:
         """The node at which a layer is computed."""

@@ -25,7 +25,12 @@ from synth.errors import InputError
 FILE_NAME = "store.sqlite"
 FRONT = "front"  # the kind under which a unit's front is kept, named "<layer>[<channel>]"
 CONTROL_FRONT = "control front"  # the same of a control, which shares the names of its units
-FAILURES = {FRONT: "failure", CONTROL_FRONT: "control failure"}  # of units that got no front
+DIRECTION_FRONT = "direction front"  # the same of directions, "<layer>:direction[<row>]"
+FAILURES = {  # of units that got no front
+    FRONT: "failure",
+    CONTROL_FRONT: "control failure",
+    DIRECTION_FRONT: "direction failure",
+}
 UNITS = "units"  # what a store says of itself: how many units are searched, by layer
 _IDENTITY = "(SELECT value FROM meta WHERE key = 'identity')"
 

@@ -6,19 +6,21 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from grammars.program import count_terms
 from oracles.claims import Proved, Refuted, Unknown
 from synth.assembly import LayerChoice, Status, assemble, original_bits, source_bits
 from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.controls import random_program, shuffled
+from synth.direction_report import direction_figures
 from synth.emission import constants_beside
 from synth.evidence import Ranges
-from synth.outputs import accuracy, agreement, kl_divergence, reading_of, run_batches
+from synth.figures import distances, finite
+from synth.outputs import run_batches
 from synth.picking import Criteria
 from synth.proofs import UnitProof, verdict_row
-from synth.run import Job, Progress, Searched, Stopwatch, search
+from synth.run import Job, Progress, Searched, search
+from synth.stopwatch import Stopwatch
 from synth.store import CONTROL_FRONT, Store
 from synth.validation import Validation, validate
 
@@ -52,8 +54,9 @@ def summarise(
         **_proved(choices, proofs),
         **_validation(found),
         "operating_points": _operating_points(searched),
+        "directions": direction_figures(job, choices, searched.directions),
     }
-    return _finite(figures)
+    return finite(figures)
 
 
 def validated(job: Job, choices: Sequence[LayerChoice], ranges: Mapping[str, Ranges]) -> Validation:
@@ -106,7 +109,7 @@ def program_rows(job: Job, searched: Searched, proofs: Sequence[UnitProof]) -> S
             name = records.names.of(choice.layer.name, unit.channel)
             terms = None if unit.program is None else count_terms(unit.program)
             row = {"layer": choice.layer.name, "name": name} | records.unit(unit)
-            rows.append(_finite(row | {"terms": terms} | verdict_row(proof)))
+            rows.append(finite(row | {"terms": terms} | verdict_row(proof)))
     return {"units": rows}
 
 
@@ -201,17 +204,8 @@ def _compared(job: Job, rivals: Mapping[str, Rival]) -> Summary:
         module = assemble(job.network, choices, job.grammar)
         outputs = run_batches(module, inputs, pick=pick)
         bits = source_bits(choices, job.grammar)
-        result[name] = {"bits": bits} | _distances(original, outputs, job.parts.held_out.labels)
+        result[name] = {"bits": bits} | distances(original, outputs, job.parts.held_out.labels)
     return result
-
-
-def _distances(original: Tensor, outputs: Tensor, labels: Tensor | None) -> Summary:
-    reading = reading_of(original)
-    return {
-        "kl_mean": float(kl_divergence(original, outputs, reading).mean()),
-        "agreement": agreement(original, outputs, reading),
-        "accuracy": None if labels is None else accuracy(outputs, labels, reading),
-    }
 
 
 def _proved(choices: Sequence[LayerChoice], proofs: Sequence[UnitProof]) -> Summary:
@@ -246,12 +240,3 @@ def _operating_points(searched: Searched) -> list[Summary]:
     ordered = sorted(searched.points, key=lambda p: p.multiplier)
     keys = ("multiplier", "bits", "kl", "agreement")
     return [{k: getattr(p, k) for k in keys} for p in ordered]
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: an infinite figure is null, at any depth."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

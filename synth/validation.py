@@ -212,7 +212,7 @@ class _Stream:
         original = self.network.record(batch, self.banks)
         replaced = self.network.record(batch, self.layers, modules=self.modules)
         outputs = (original["output"], replaced["output"], *ablated)
-        rows = tuple(as_rows(output).float() for output in outputs)
+        rows = tuple(as_rows(output).float().cpu() for output in outputs)
         squares = {name: self._squares(name, original, replaced) for name in self.layers}
         return _Batch(rows, self._outside(original, len(batch[0])), squares)
 
@@ -234,14 +234,14 @@ class _Stream:
             local = self.modules[name](original[self.layers[name].source])
         unit = original[name].double()
         pairs = [((maps.double() - unit) ** 2).sum((0, 2, 3)) for maps in (local, replaced[name])]
-        return torch.stack(pairs).numpy()
+        return torch.stack(pairs).cpu().numpy()
 
     def _outside(self, original: Mapping[str, Tensor], count: int) -> np.ndarray:
         """(N,) whether a tap of a layer leaves the values that its claims were made for."""
         left = np.zeros(count, dtype=bool)
         for name, (lower, upper) in self.envelopes.items():
             layer = self.layers[name]
-            patches = layer.geometry.patches(original[layer.source]).numpy()
+            patches = layer.geometry.patches(original[layer.source]).cpu().numpy()
             outside = ((patches < lower) | (patches > upper)).any(1)
             left |= outside.reshape(count, -1).any(1)
         return left

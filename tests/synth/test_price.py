@@ -18,7 +18,9 @@ from small import (
 from torch import Tensor, nn
 
 from grammars.program import Node, const, linear, tap
+from synth import price
 from synth.assembly import assemble, own_program
+from synth.batches import Inputs
 from synth.engine import with_head
 from synth.fronts import judge
 from synth.network import Network
@@ -61,18 +63,19 @@ def disturbed(network: Network, layer: int, channel: int, size: float) -> Node:
     return with_head(la.heads[channel], linear(terms, float(np.float32(la.bias[channel] + size))))
 
 
-def priced(network: Network, layer: int, channel: int, program: Node, inputs: Tensor) -> float:
+def priced(network: Network, layer: int, channel: int, program: Node, inputs: Inputs) -> float:
     """The price of a program for one unit."""
     la = network.layers[layer]
-    probes = random_probes(tuple(inputs.shape[1:]), fit=40, select=10)
-    evidence = gather(network, la, probes, seed=0)
+    probes = random_probes(*inputs.shapes, fit=40, select=10)
+    evidence = list(gather(network, probes, seed=0))[layer]
     (candidate,) = judge(unit_evidence(evidence, channel), [program], ["hand"])
     fronts = [(candidate,) if c == channel else () for c in range(la.units)]
-    slopes = gradients(network, inputs, seed=0)[la.name]
-    return float(costs(network, evidence, fronts, slopes, inputs, CORE)[channel][0])
+    batch = inputs.batch()
+    slopes = gradients(network, batch, seed=0)[la.name]
+    return float(costs(network, la, fronts, slopes, batch, CORE)[channel][0])
 
 
-def divergence(network: Network, layer: int, channel: int, program: Node, inputs: Tensor) -> float:
+def divergence(network: Network, layer: int, channel: int, program: Node, inputs: Inputs) -> float:
     """The mean KL from the network to it with one unit replaced."""
     choices = as_they_are(network)
     la = network.layers[layer]
@@ -123,9 +126,9 @@ def test_what_nothing_reads_costs_nothing():
 def test_many_classes_are_sampled():
     """With more classes than are summed, answers are drawn: nearly the KL, and repeatable."""
     network, inputs = read(dense(40), (5,)), random_probes((5,), fit=500).fit
-    slopes = gradients(network, inputs, seed=0)
+    slopes = gradients(network, inputs.batch(), seed=0)
     assert slopes["0"].shape == (DRAWS, 500, 4, 1, 1)
-    again, other = gradients(network, inputs, seed=0), gradients(network, inputs, seed=1)
+    again, other = (gradients(network, inputs.batch(), seed=s) for s in (0, 1))
     assert torch.equal(slopes["0"], again["0"]) and not torch.equal(slopes["0"], other["0"])
     program = disturbed(network, 0, 1, 0.02)
     true = divergence(network, 0, 1, program, inputs)
@@ -134,7 +137,7 @@ def test_many_classes_are_sampled():
 
 def test_gradients_are_of_every_answer():
     """Squares of the scaled gradients sum to the expectation that finite differences give."""
-    network, inputs = read(dense(), (5,)), random_probes((5,), fit=6).fit
+    network, inputs = read(dense(), (5,)), random_probes((5,), fit=6).fit.batch()
     slopes = gradients(network, inputs, seed=0)["2"].double()[:, :, 1, 0, 0]
     maps = network.record(inputs, ["2"])["2"]
 
@@ -145,7 +148,7 @@ def test_gradients_are_of_every_answer():
                 moved[:, 1] += change
                 return moved
 
-        return torch.log_softmax(network.replaced({"2": Moved()})(inputs).double(), 1)
+        return torch.log_softmax(network.replaced({"2": Moved()})(*inputs).double(), 1)
 
     numeric = (outputs(1e-2) - outputs(-1e-2)) / 2e-2
     expected = (outputs(0).exp() * numeric**2).sum(1)
@@ -164,8 +167,19 @@ def test_siblings_are_priced_as_they_were():
 
 def test_prices_see_the_whole_of_sorted_probes():
     """Probes that come class by class are priced from first to last, not by their first part."""
-    fit = torch.arange(2000.0)[:, None]
-    priced = priced_probes(fit)
+    network, fit = read(seeded(nn.Linear(1, 2)), (1,)), Inputs([torch.arange(2000.0)[:, None]])
+    (priced,) = priced_probes(network, fit)
     assert len(priced) == PROBES and priced[0] == 0 and priced[-1] == 1999
     assert (priced.diff(dim=0) <= 4).all()
-    assert torch.equal(priced_probes(fit[:10]), fit[:10])
+    few = fit.take(np.arange(10))
+    assert torch.equal(*priced_probes(network, few), *few.batch())
+
+
+def test_large_networks_are_priced_on_fewer_probes(monkeypatch):
+    """Gradients of all layers together stay below a bound, but for the least number of probes."""
+    network, fit = read(dense(), (5,)), random_probes((5,)).fit
+    values = 3 * (4 + 4 + 3)  # classes and units
+    monkeypatch.setattr(price, "HELD", 100 * values)
+    assert len(*priced_probes(network, fit)) == 100
+    monkeypatch.setattr(price, "HELD", 1)
+    assert len(*priced_probes(network, fit)) == price.LEAST

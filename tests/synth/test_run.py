@@ -260,7 +260,7 @@ class Scaled(nn.Module):
         self.scale = nn.Parameter(torch.tensor([{scale}, 1.0, 1.0]))
 
     def forward(self, x):
-        return torch.sort(self.fc(x) * self.scale, dim=1)[0]{after}
+        return torch.sort(self.scale - self.fc(x), dim=1)[0]{after}
 
 
 def network():

@@ -1,0 +1,98 @@
+"""The commands `synth runs` and `synth clean`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from synth.errors import Problems
+
+FILE = click.Path(path_type=Path)
+RESULTS = Path("results")
+
+
+@click.command()
+@click.argument("folder", type=FILE, default=RESULTS, required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
+def runs(folder: Path, as_json: bool) -> None:
+    """List the runs in FOLDER and below, by default results/.
+
+    Each with its state, its verdict and what it takes up.
+    """
+    from synth.display import number, print_json, print_lines
+    from synth.runs import ago, runs_below, size_text
+
+    found = runs_below(folder)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    titles = ("run", "state", "verdict", "bits", "agreement", "size", "changed", "configuration")
+    rows = [
+        (
+            one.folder,
+            one.state + (f", {one.failed} failed" if one.failed else ""),
+            one.verdict or "–",
+            "–" if one.bits_share is None else f"{100 * one.bits_share:.3g} %",
+            number(one.agreement, 4),
+            size_text(one.size),
+            ago(one.changed),
+            one.config or "–",
+        )
+        for one in found
+    ]
+    print_lines(rows, titles) if rows else click.echo(f"no runs in {folder}")
+
+
+@click.command()
+@click.argument("folders", type=FILE, metavar="RUN...", nargs=-1, required=True)
+@click.option("--all", "everything", is_flag=True, help="Remove the run itself, after asking.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--salvage", "rescue", is_flag=True, help="Keep what a damaged store still holds.")
+def clean(folders: tuple[Path, ...], everything: bool, yes: bool, rescue: bool) -> None:
+    """Remove what a run can make again.
+
+    That is what killed runs left, copies of old stores and results of other runs. Nothing is
+    removed that no run has made.
+    """
+    from synth.clean import check_run_folder
+
+    with Problems() as problems:
+        for folder in folders:
+            problems.attempt(check_run_folder, folder)
+    for folder in folders:
+        if rescue:
+            _salvage(folder)
+        elif everything:
+            _remove(folder, yes)
+        else:
+            _clean(folder)
+
+
+def _clean(folder: Path) -> None:
+    from synth.clean import clean
+    from synth.runs import size_text
+
+    click.echo(f"{folder}: {size_text(clean(folder))} freed")
+
+
+def _remove(folder: Path, yes: bool) -> None:
+    from synth.clean import clean_all
+    from synth.runs import read_run, size_text
+
+    run = read_run(folder)
+    if not yes:
+        click.confirm(f"Remove {folder} ({run.state}, {size_text(run.size)})?", abort=True)
+    freed, others = clean_all(folder)
+    click.echo(f"{folder}: {size_text(freed)} freed")
+    if others:
+        click.echo(f"{folder} stays, for it holds what no run made: {', '.join(others)}")
+
+
+def _salvage(folder: Path) -> None:
+    from synth.leftovers import working
+    from synth.salvage import salvage
+    from synth.store import FILE_NAME
+
+    with working(folder):
+        count = salvage(folder / FILE_NAME)
+    click.echo(f"{folder}: {count} results kept; the same command goes on from them")
