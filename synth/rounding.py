@@ -13,6 +13,7 @@ from synth.metric import Metric
 
 BIAS_SHIFT = 2  # the bias may be finer than the weights by this many bits
 FLOAT32_BITS = 24
+TILE = 64  # constants whose errors are spread together
 
 
 def bias_step(bias: float, step: float) -> float:
@@ -44,6 +45,24 @@ def round_compensated(metric: Metric, step: float, *, bias_step: float | None = 
     steps[-1] = step if bias_step is None else bias_step
     starts = _compensated(metric, steps), np.round(metric.target / steps) * steps
     return min((descend(metric, s, steps) for s in starts), key=metric.loss)
+
+
+def round_on_grids(metric: Metric, steps: np.ndarray, bias_steps: np.ndarray) -> np.ndarray:
+    """(K, F+1) constants: the compensated rounding on each of K grids, all in one pass."""
+    order, factor = metric.elimination
+    grids = np.repeat(steps[None], metric.size + 1, axis=0)
+    grids[-1] = bias_steps
+    theta = np.repeat(metric.target[order][:, None], len(steps), axis=1)
+    for start in range(0, len(theta), TILE):
+        stop = min(start + TILE, len(theta))
+        errors = np.empty((stop - start, len(steps)))
+        for i in range(start, stop):
+            rounded = np.round(theta[i] / grids[i]) * grids[i]
+            errors[i - start] = (theta[i] - rounded) / factor[i, i]
+            theta[i] = rounded
+            theta[i + 1 : stop] -= factor[i, i + 1 : stop, None] * errors[i - start]
+        theta[stop:] -= factor[start:stop, stop:].T @ errors
+    return theta[np.argsort(order)].T
 
 
 def descend(metric: Metric, theta: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -45,6 +45,24 @@ def eliminate(metric: Metric, sizes: Iterable[int]) -> dict[int, np.ndarray]:
     return path
 
 
+def thin(metric: Metric, sizes: Iterable[int]) -> dict[int, np.ndarray]:
+    """Supports by removing all weights between two sizes at once: those that, each alone, would
+    cost least once the rest makes up for it.
+
+    A solution for each size instead of one for each weight: sizes should lie near each other.
+    """
+    right, keep = metric.gram @ metric.target, np.arange(metric.size)
+    path: dict[int, np.ndarray] = {}
+    for size in sorted(set(sizes), reverse=True):
+        if size < len(keep):
+            inside = np.append(keep, metric.size)
+            inverse = np.linalg.inv(metric.gram[np.ix_(inside, inside)])
+            cost = (inverse @ right[inside])[:-1] ** 2 / np.diagonal(inverse)[:-1]
+            keep = keep[np.sort(np.argsort(-cost, kind="stable")[:size])]
+        path[size] = keep
+    return path
+
+
 def pursue(metric: Metric, count: int) -> np.ndarray:
     """Up to `count` weights in the order in which orthogonal matching pursuit takes them."""
     chosen: list[int] = []

@@ -1,12 +1,14 @@
 """The linear engine: constants, copies and negations of siblings, sparse rounded weights.
 
 Supports come from the Gram metric, nested from all weights to none; constants on a support are
-rounded to dyadic grids from coarse to practically exact, each rounding made up for by the rest. For
-units of many weights, support and rounding are found in one pass (`synth.dead_zone`).
+rounded to dyadic grids from coarse to practically exact, each rounding made up for by the rest. In
+large layers supports are found in bigger steps, and in the largest together with the rounding, in a
+metric that all units share (`synth.dead_zone`).
 """
 
 import math
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from itertools import islice, product
 
 import numpy as np
@@ -18,19 +20,38 @@ from grammars.primitive import Real
 from grammars.program import PRE, Node, const, linear, tap
 from synth.dead_zone import Roundings, rebiased, roundings
 from synth.engine import UnitEvidence, weighted_taps, with_head
+from synth.layers import Layer
 from synth.metric import Metric, refit_metric, unit_metric
-from synth.rounding import bias_step, grid_of, round_compensated
+from synth.rounding import bias_step, grid_of, round_compensated, round_on_grids
 from synth.shifting import is_long, shifted
-from synth.sparse import supports
+from synth.sparse import supports, thin
 
-WIDE = 128  # weights of a unit from which supports are not searched one removal at a time
+NARROW = 128  # weights of a unit up to which its supports are always found exactly,
+EXACT = 4e6  # as they are where units · weights² is at most this;
+THIN = 1e10  # units · weights³ up to which a unit has a metric of its own
 COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
 KEPT = (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05)  # shares of weights that wide units may keep
-THINNED = 1.25  # a wide unit's candidates differ by this factor in bits
+FINER = 1.2  # support sizes of wide units grow by this factor
+THINNED = 1.12  # a wide unit's candidates differ by this factor in bits
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
 CAUTIONS = (0.0, 0.1, 1.0)  # how much the metric fears inputs that probes do not show
 NEAR = 0.2  # a sibling is proposed where the pre-activations differ by less than this FVU
+
+
+class Method(StrEnum):
+    """How the supports of a layer's units are found: dear and good ones first."""
+
+    EXACT = "exact"  # one removal at a time, in a metric of the unit's own
+    THIN = "thin"  # many removals at a time
+    SHARED = "shared"  # in the metric of the layer
+
+
+def method_of(layer: Layer) -> Method:
+    """The best method that the size of a layer allows."""
+    if layer.fan <= NARROW or layer.units * layer.fan**2 <= EXACT:
+        return Method.EXACT
+    return Method.THIN if layer.units * layer.fan**3 <= THIN else Method.SHARED
 
 
 class LinearEngine:
@@ -66,9 +87,11 @@ ENGINE = LinearEngine
 def _all(evidence: UnitEvidence) -> Iterator[Node]:
     yield from _constants(evidence)
     yield from _siblings(evidence)
-    if len(evidence.scope.columns) > WIDE:
-        yield from _wide(evidence)
-        return
+    yield from _METHODS[method_of(evidence.layer.layer)](evidence)
+
+
+def _exact(evidence: UnitEvidence) -> Iterator[Node]:
+    """Every support of the path, on every grid."""
     for caution in CAUTIONS:
         metric = unit_metric(evidence.layer, evidence.channel, caution=caution)
         chosen = supports(metric, _sizes(metric.size))
@@ -124,7 +147,29 @@ def _grids(
         yield _program(evidence, constants, snapped=j <= SNAPPED)
 
 
-def _wide(evidence: UnitEvidence) -> Iterator[Node]:
+def _thin(evidence: UnitEvidence) -> Iterator[Node]:
+    """Those sparse roundings of a unit of many weights that no other beats in bits and loss."""
+    for caution in CAUTIONS[:2]:
+        metric = unit_metric(evidence.layer, evidence.channel, caution=caution)
+        rows, steps, finer = [], [], []
+        for size, support in thin(metric, _sizes(metric.size, growth=FINER)).items():
+            inner, keep = metric.restricted(support), np.append(support, metric.size)
+            largest = float(np.abs(inner.target[:-1]).max(initial=0.0))
+            if not largest:
+                continue
+            grids = np.array([*COARSE, *FINE] if size == metric.size else COARSE, dtype=float)
+            own = np.exp2(math.floor(math.log2(largest)) - grids)
+            finer.append([bias_step(float(inner.target[-1]), step) for step in own])
+            constants = np.zeros((len(own), metric.size + 1))
+            constants[:, keep] = round_on_grids(inner, own, np.array(finer[-1]))
+            rows.append(constants)
+            steps.append(own)
+        if rows:
+            found = Roundings(np.concatenate(rows), np.concatenate(steps))
+            yield from _best(evidence, found, np.concatenate(finer))
+
+
+def _shared(evidence: UnitEvidence) -> Iterator[Node]:
     """Those roundings of a unit of many weights that no other beats in bits and loss."""
     weights = evidence.layer.layer.weight[evidence.channel]
     largest = float(np.abs(weights).max(initial=0.0))
@@ -136,10 +181,15 @@ def _wide(evidence: UnitEvidence) -> Iterator[Node]:
     bias_steps = np.array([bias_step(bias, step) for step in steps])
     for caution in CAUTIONS[:2]:
         found = roundings(evidence.layer, evidence.channel, steps, kept, caution=caution)
-        found, losses = rebiased(evidence.layer, evidence.channel, found, bias_steps)
-        for i in _thinned(found, losses):
-            snapped = bool(steps[i] * 2.0**SNAPPED >= steps[0])
-            yield _program(evidence, found.constants[i], snapped=snapped)
+        yield from _best(evidence, found, bias_steps)
+
+
+def _best(evidence: UnitEvidence, found: Roundings, bias_steps: np.ndarray) -> Iterator[Node]:
+    """Those of many roundings that are worth a closer look, with biases of their own."""
+    found, losses = rebiased(evidence.layer, evidence.channel, found, bias_steps)
+    for i in _thinned(found, losses):
+        snapped = bool(found.steps[i] * 2.0**SNAPPED >= found.steps.max())
+        yield _program(evidence, found.constants[i], snapped=snapped)
 
 
 def _thinned(found: Roundings, losses: np.ndarray) -> list[int]:
@@ -153,6 +203,9 @@ def _thinned(found: Roundings, losses: np.ndarray) -> list[int]:
             chosen.pop()
         chosen.append(i)
     return chosen
+
+
+_METHODS = {Method.EXACT: _exact, Method.THIN: _thin, Method.SHARED: _shared}
 
 
 def _program(evidence: UnitEvidence, constants: np.ndarray, *, snapped: bool) -> Node:
@@ -185,9 +238,9 @@ def _sources(evidence: UnitEvidence) -> np.ndarray:
     return evidence.layer.patches if evidence.replaced is None else evidence.replaced
 
 
-def _sizes(columns: int) -> list[int]:
-    """Support sizes: every one up to 6, then two fifths more each time, and all columns."""
+def _sizes(columns: int, *, growth: float = 1.4) -> list[int]:
+    """Support sizes: every one up to 6, then `growth` times as many each time, and all columns."""
     sizes = [*range(7)]
     while sizes[-1] < columns:
-        sizes.append(math.ceil(sizes[-1] * 1.4))
+        sizes.append(math.ceil(sizes[-1] * growth))
     return [*(s for s in sizes if s < columns), columns]

@@ -1,5 +1,7 @@
 """The linear engine finds planted programs again, exactly, and goes from rough to exact."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from small import (
     HEADS,
     IDENTITY,
     RELU,
+    correlated,
     dense_evidence,
     dense_layer,
     planted,
@@ -17,11 +20,13 @@ from small import (
     unit_evidence,
 )
 
+import synth.engines.linear as linear_engine
 from grammars.hoist import hoist
 from grammars.program import Node, call, const, linear, tap, walk
-from synth.engine import UnitEvidence, sum_of_taps, with_head
-from synth.engines.linear import LinearEngine
-from synth.evidence import LayerEvidence
+from synth.batches import Inputs
+from synth.engine import UnitEvidence, weighted_taps, with_head
+from synth.engines.linear import NARROW, LinearEngine, Method, method_of
+from synth.evidence import LayerEvidence, Probes
 from synth.fronts import error_of, search_unit
 from synth.layers import Head
 
@@ -100,7 +105,7 @@ def test_fronts_go_from_a_constant_to_exact(head):
     assert len(front) >= 8
     assert front[0].program.op == "const"
     assert error_of(front[-1]) <= 1e-9
-    assert front[-1].bound <= 1e-4 * float(evidence.span[0])
+    assert front[-1].bound <= 1e-4 * float(evidence.ranges.span[0])
 
 
 def test_budget_and_repetition():
@@ -143,7 +148,7 @@ def test_refit_keeps_support_and_grid(seed, head, terms):
     chosen = generator.choice(COLUMNS, terms, replace=False)
     constants[chosen] = generator.integers(1, 16, terms) / 8
     constants[-1] = generator.integers(-9, 10) / 16
-    program = with_head(head, sum_of_taps(unit.layer, constants))
+    program = with_head(head, weighted_taps(unit.scope, constants))
     fitted = LinearEngine().refit(program, unit)
     assert fitted is not None and (fitted.op == program.op or head.op == "identity")
     (before,), after = hoist(program, CORE).rows, hoist(fitted, CORE).rows
@@ -162,7 +167,10 @@ def test_refit_of_the_optimum_is_itself():
 
 
 def test_refit_mends_replaced_sources():
-    """On sources of twice the size the re-fitted weights are half as large."""
+    """On sources of twice the size the re-fitted weights are half as large.
+
+    The same for replaced sources of the same layer, whose targets are those of the original ones.
+    """
     values, bias = {1: 1.5, 4: -0.5}, 0.25
     evidence = dense_evidence(dense_layer([row(values)], [bias], [RELU]))
     doubled = dense_evidence(dense_layer([row(values) / 2], [bias], [RELU]), _doubled())
@@ -170,11 +178,13 @@ def test_refit_mends_replaced_sources():
     fitted = LinearEngine().refit(program, UnitEvidence(doubled, 0, CORE))
     assert fitted == planted(RELU, {1: 0.75, 4: -0.25}, bias)
     assert LinearEngine().refit(program, unit_evidence(evidence)) == planted(RELU, values, bias)
+    replaced = UnitEvidence(evidence, 0, CORE, evidence.patches * 2)
+    assert LinearEngine().refit(program, replaced) == planted(RELU, {1: 0.75, 4: -0.25}, bias)
 
 
-def _doubled():
+def _doubled() -> Probes:
     probes = random_probes((COLUMNS,))
-    return type(probes)(probes.fit * 2, probes.select * 2)
+    return Probes(*(Inputs([p.batch()[0] * 2]) for p in (probes.fit, probes.select)))
 
 
 @pytest.mark.parametrize(
@@ -193,12 +203,140 @@ def test_nothing_to_refit(program):
     assert LinearEngine().refit(program, unit_evidence(dense_evidence(layer), 1)) is None
 
 
+# what runs
+
+
+def is_single(program: Node) -> bool:
+    """Whether a float32 holds every constant of a program."""
+    rows = hoist(program, CORE).rows
+    numbers = np.array([v for r in rows for v in (*r.weights.values(), r.bias)])
+    return np.array_equal(numbers, numbers.astype(np.float32))
+
+
 @pytest.mark.parametrize("bias", [0.1, 1000.1, -123456.7])
 def test_constants_are_float32(bias):
     """What is proved is what runs: no constant of a program needs more bits than a float32."""
     evidence = dense_evidence(dense_layer([row({0: 0.01, 3: -0.02})], [bias], [IDENTITY]))
-    for program in programs_of(evidence, 0):
-        hoisted = hoist(program, CORE)
-        for affine in hoisted.rows:
-            numbers = np.array([*affine.weights.values(), affine.bias])
-            assert np.array_equal(numbers, numbers.astype(np.float32))
+    assert all(is_single(program) for program in programs_of(evidence, 0))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3, 1e6])
+def test_refitted_constants_are_float32(size):
+    """A bias that is millions of steps large, and moves, still fits a float32."""
+    values = {0: 3 * 2.0**-9, 3: -(2.0**-9)}
+    evidence = dense_evidence(dense_layer([row(values)], [size / 3], [IDENTITY]))
+    patches = evidence.patches + np.eye(1, COLUMNS, dtype=np.float32)  # one more of column 0
+    program = planted(IDENTITY, values, float(np.float32(size / 3)))
+    fitted = LinearEngine().refit(program, UnitEvidence(evidence, 0, CORE, patches))
+    assert fitted is not None and is_single(fitted)
+    (affine,) = hoist(fitted, CORE).rows
+    weights = row({key[1]: weight for key, weight in affine.weights.items()})
+    errors = patches @ weights + affine.bias - evidence.pre[:, 0]
+    assert np.abs(errors).max() <= 2.0**-9 + 2.0**-22 * size
+
+
+# units of many weights
+
+MANY = NARROW + 44
+
+
+@pytest.fixture(params=[Method.THIN, Method.SHARED])
+def method(request, monkeypatch):
+    """Layers of this file as if they were too large for better methods."""
+    monkeypatch.setattr(linear_engine, "EXACT", 0)
+    monkeypatch.setattr(linear_engine, "THIN", np.inf if request.param is Method.THIN else 0)
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("units", "fan", "expected"),
+    [
+        (4096, 128, Method.EXACT),
+        (10, 588, Method.EXACT),
+        (120, 400, Method.THIN),
+        (256, 1152, Method.SHARED),
+    ],
+)
+def test_methods_follow_from_sizes(units, fan, expected):
+    """Small layers get the best method, and large ones one whose cost they can bear."""
+    assert (
+        method_of(dense_layer(np.zeros((units, fan)), np.zeros(units), [IDENTITY] * units))
+        is expected
+    )
+
+
+def wide_evidence(
+    weights: np.ndarray, head: Head, *, bias: float = 0.25, correlation: float = 0.5, seed: int = 1
+) -> LayerEvidence:
+    """Evidence of one unit of `MANY` weights on correlated inputs."""
+    rows = correlated(900, MANY, correlation, seed)
+    probes = Probes(Inputs([rows[:700]]), Inputs([rows[700:]]))
+    return dense_evidence(dense_layer([weights], [bias], [head]), probes)
+
+
+def wide_weights(terms: int) -> dict[int, float]:
+    """Sparse dyadic weights of a wide unit by column, in eighths."""
+    generator = np.random.default_rng(terms)
+    columns = generator.choice(MANY, terms, replace=False).tolist()
+    sizes = generator.integers(4, 16, terms) * generator.choice([-1, 1], terms) / 8
+    return dict(zip(columns, sizes.tolist(), strict=True))
+
+
+def wide_row(weights: Mapping[int, float]) -> np.ndarray:
+    full = np.zeros(MANY)
+    full[list(weights)] = list(weights.values())
+    return full
+
+
+@pytest.mark.parametrize("head", [h for h in HEADS if h.op != "leaky_relu"], ids=lambda h: h.op)
+@pytest.mark.parametrize(("correlation", "noise"), [(0.9, 0.0), (0.0, NOISE), (0.9, NOISE)])
+def test_planted_wide_units_come_back(head, correlation, noise, method):
+    """Sparse dyadic units of too many weights to be searched one by one are front points too."""
+    for terms in (3, 40):
+        values = wide_weights(terms)
+        weights = disturbed(wide_row(values)[None], noise=noise)[0]
+        evidence = wide_evidence(weights, head, correlation=correlation)
+        assert planted(head, values, 0.25) in programs_of(evidence, 0)
+
+
+def test_wide_fronts_go_from_a_constant_to_exact(method):
+    """A dense wide unit's front has its points a good deal apart, and an FVU of at most 1e-8."""
+    weights = np.random.default_rng(5).standard_normal(MANY)
+    evidence = wide_evidence(weights, RELU)
+    front = front_of(evidence, 0)
+    assert front[0].program.op == "const" and error_of(front[-1]) <= 1e-8
+    assert len(front) >= 8
+    bits = np.array([c.bits for c in front if c.program.op != "const"])
+    assert np.median(bits[1:] / bits[:-1]) > 1.05
+    assert all(is_single(c.program) for c in front)
+
+
+@pytest.mark.parametrize("constant", [0.1, 1000.1, 1e8])
+def test_wide_constants_are_float32(constant, method):
+    """An input that never changes goes into the bias, and a float32 still holds that."""
+    generator = np.random.default_rng(6)
+    rows = generator.standard_normal((500, MANY))
+    rows[:, 0] = constant
+    probes = Probes(Inputs([rows[:400]]), Inputs([rows[400:]]))
+    layer = dense_layer([generator.uniform(0.5, 1.0, MANY)], [0.0], [IDENTITY])
+    unit = unit_evidence(dense_evidence(layer, probes))
+    programs = list(LinearEngine().propose(unit, budget=2000, seed=0))
+    biases = [abs(r.bias) for p in programs for r in hoist(p, CORE).rows]
+    assert max(biases) > constant / 1000
+    assert all(is_single(program) for program in programs)
+
+
+@pytest.mark.parametrize("shift", [1.0, 1e6])
+def test_wide_refits_move_the_bias(shift):
+    """Of a program of many terms a re-fit changes the bias alone, which a float32 still holds."""
+    values = wide_weights(NARROW + 4)
+    evidence = wide_evidence(wide_row(values), IDENTITY)
+    program = planted(IDENTITY, values, 0.25)
+    moved = UnitEvidence(evidence, 0, CORE, evidence.patches + np.float32(shift))
+    fitted = LinearEngine().refit(program, moved)
+    assert fitted is not None and is_single(fitted)
+    (before,), (after,) = hoist(program, CORE).rows, hoist(fitted, CORE).rows
+    assert after.weights == before.weights
+    expected = 0.25 - shift * sum(values.values())
+    assert after.bias == pytest.approx(expected, rel=1e-6, abs=1 / 32)
+    assert LinearEngine().refit(program, unit_evidence(evidence)) == program
