@@ -25,9 +25,17 @@ class ParseError(ValueError):
 
 
 def format_program(
-    program: Node, names: Names, primitives: Mapping[str, Primitive], *, group: int = GROUP
+    program: Node,
+    names: Names,
+    primitives: Mapping[str, Primitive],
+    *,
+    group: int = GROUP,
+    full: bool = False,
 ) -> str:
-    """The text of a canonical program. Raises KeyError for a tap that `names` does not know."""
+    """The text of a canonical program. Raises KeyError for a tap that `names` does not know.
+
+    `full` writes parameters out that are at their default, for readers that know no grammar.
+    """
 
     def visit(node: Node) -> str:
         if node.op == "tap":
@@ -38,7 +46,9 @@ def format_program(
             terms, bias = terms_of(node)
             pieces = [(w, visit(atom)) for w, atom in terms]
             return _sum_text(pieces, bias, group)
-        arguments = [visit(a) for a in node.args] + _parameter_text(node, primitives[node.op])
+        arguments = [visit(a) for a in node.args] + _parameter_text(
+            node, primitives[node.op], full=full
+        )
         return f"{node.op}({', '.join(arguments)})"
 
     return visit(program)
@@ -92,11 +102,11 @@ def _product(size: float, atom: str) -> str:
     return atom if size == 1.0 else f"{size!r}*{atom}"
 
 
-def _parameter_text(node: Node, primitive: Primitive) -> list[str]:
+def _parameter_text(node: Node, primitive: Primitive, *, full: bool) -> list[str]:
     texts = []
     for name, spec in primitive.parameters:
         value = node[name]
-        if value != spec.default:
+        if full or value != spec.default:
             number = float(value) if isinstance(spec, Real) else int(value)  # type: ignore[arg-type]
             texts.append(f"{name}={number!r}")
     return texts

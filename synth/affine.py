@@ -9,7 +9,7 @@ from grammars.compiled import CompiledBank, CompiledGroup
 from grammars.hoist import ROWS
 from grammars.primitive import Primitive
 from grammars.program import Node, tap
-from oracles.claims import Affine, AffineBank, Box, HeadForm, head_form
+from oracles.claims import Affine, AffineBank, Box, HeadForm, Pairing, head_form
 from oracles.closed_form import bound_units
 from synth.evidence import Ranges
 from synth.layers import Layer
@@ -77,7 +77,9 @@ def float_bounds(
         places = [forms.places[m] for m in members]
         units = unit_bank(layer, [channels[i] for i in places])
         box = unit_box(ranges, channels[places[0]])
-        result[places] = bound_units(units, chosen(forms.bank, members), box)[0].values
+        bounds, pairings = bound_units(units, chosen(forms.bank, members), box)
+        joined = [isinstance(p, Pairing) for p in pairings]
+        result[places] = np.where(joined, bounds.values, np.inf)
     return result
 
 

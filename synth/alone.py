@@ -1,12 +1,15 @@
 """Units that may have killed their process, each tried in a process of its own."""
 
-import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import Process
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
+
+from joblib.externals.loky.backend import get_context
 
 from synth.attempts import DIED, Answer, Limits, attempts, left_behind
 from synth.backends import starting
@@ -18,11 +21,8 @@ Function = Callable[[int], Any]
 def alone(
     function: Function, units: Iterable[int], notes: Path, limits: Limits, *, at_once: int
 ) -> Iterator[Answer]:
-    """An attempt at each unit, as they end: here it is certain which unit a process died of.
-
-    The functions are sent as they are: of a module that the new process can import.
-    """
-    rest, running = list(units), dict[Connection, tuple[int, SpawnProcess]]()
+    """An attempt at each unit, as they end: here it is certain which unit a process died of."""
+    rest, running = list(units), dict[Connection, tuple[int, Process]]()
     try:
         while rest or running:
             while rest and len(running) < at_once:
@@ -33,14 +33,13 @@ def alone(
                 yield _end(ours, unit, process, notes)
     finally:
         for _, process in running.values():
-            process.kill()
-            process.join()
+            _stop(process)
 
 
 def _start(
     function: Function, unit: int, notes: Path, limits: Limits
-) -> tuple[Connection, tuple[int, SpawnProcess]]:
-    context = multiprocessing.get_context("spawn")
+) -> tuple[Connection, tuple[int, Process]]:
+    context: Any = get_context("loky")  # unlike spawn it does not run a user's script again
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, function, unit, notes, limits))
     with starting():
@@ -56,11 +55,11 @@ def _work(theirs: Connection, function: Function, unit: int, notes: Path, limits
         theirs.send(error)
 
 
-def _end(ours: Connection, unit: int, process: SpawnProcess, notes: Path) -> Answer:
+def _end(ours: Connection, unit: int, process: Process, notes: Path) -> Answer:
     """The answer of a process, or what it died of. Raises InputError if that is its answer."""
     try:
         found = ours.recv()
-        process.kill()  # it has said all that it has to say
+        _stop(process)  # it has said all that it has to say
     except EOFError:
         found = None
     ours.close()
@@ -71,6 +70,13 @@ def _end(ours: Connection, unit: int, process: SpawnProcess, notes: Path) -> Ans
         return found
     reason = left_behind(notes / str(unit)) or _words(process.exitcode or 0)
     return Answer(unit, reason=reason)
+
+
+def _stop(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
 
 
 def _words(code: int) -> str:

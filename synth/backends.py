@@ -17,11 +17,14 @@ from synth.attempts import Limits
 from synth.errors import InputError, Problems
 
 CLUSTERS = {"dask": "distributed", "ray": "ray"}  # the package that each needs
-NEVER = 10**9  # deaths after which dask would give a task up: we decide, for each unit
+OWN_CLUSTER = {
+    "distributed.scheduler.allowed-failures": 10**9,  # of a task: we count those of each unit
+    "distributed.comm.timeouts.connect": "5s",  # results of a worker that is dead are asked for
+}
 SECONDS = 20  # to wait for a scheduler
 
-# What loky says of workers that are stopped or that grow: both are dealt with here.
-_NOISE = ("A worker stopped while some jobs", "Failed to kill subprocesses", "resource_tracker")
+# What joblib says of workers that are stopped, or that grow: both are dealt with here.
+_NOISE = (r"\d+ tasks", "A worker stopped while some jobs", "Failed to kill subprocesses")
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def _dask_client(workers: Workers) -> Iterator[Any]:
     with ExitStack() as stack:
         place: Any = workers.scheduler
         if not place:
-            stack.enter_context(config.set({"distributed.scheduler.allowed-failures": NEVER}))
+            stack.enter_context(config.set(OWN_CLUSTER))
             quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL, "memory_limit": 0}
             with starting():
                 place = LocalCluster(workers.jobs, processes=True, threads_per_worker=1, **quiet)

@@ -17,7 +17,6 @@ from grammars.program import Node, linear, tap
 from grammars.stream import BitReader, BitWriter
 from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.engine import with_head
-from synth.evidence import scope_of
 from synth.layers import Layer
 from synth.rounding import BIAS_SHIFT
 
@@ -83,7 +82,7 @@ class _Coder:
 
     def __init__(self, layers: Sequence[Layer], grammar: Grammar) -> None:
         self.layers, self.grammar = layers, grammar
-        self.scopes = [scope_of(layer) for layer in layers]
+        self.scopes = [layer.scope for layer in layers]
         self.rows: Rows = [np.column_stack([la.weight, la.bias]).astype(float) for la in layers]
         self.known: dict[tuple[int, int, bytes], int] = {}
 
@@ -129,11 +128,12 @@ class _Coder:
         key = index, channel, row.tobytes()
         if key not in self.known:
             program = self._program(index, channel, row)
-            self.known[key] = program_bits(program, self.scopes[index], self.grammar)
+            self.known[key] = program_bits(program, self.scopes[index].of(channel), self.grammar)
         return self.known[key]
 
     def _program(self, index: int, channel: int, row: np.ndarray) -> Node:
-        return with_head(self.layers[index].heads[channel], _sum(self.scopes[index], row))
+        scope = self.scopes[index].of(channel)
+        return with_head(self.layers[index].heads[channel], _sum(scope, row))
 
 
 def _sum(scope: Scope, row: np.ndarray) -> Node:

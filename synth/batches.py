@@ -35,20 +35,28 @@ class Inputs:
     """N samples: an array (N, ...) of real numbers for each input of the network.
 
     Arrays may be memory-mapped: rows are read and made float32 a batch at a time. `rows` are the
-    samples' places in the arrays, in order; by default all. ValueError for arrays of unequal
-    length, or none.
+    samples' places in the arrays, in order; by default all. Batches are on `device`. ValueError for
+    arrays of unequal length, or none.
     """
 
     arrays: tuple[np.ndarray, ...]
     rows: np.ndarray
+    device: str
 
-    def __init__(self, arrays: Sequence[np.ndarray | Tensor], rows: np.ndarray | None = None):
+    def __init__(
+        self,
+        arrays: Sequence[np.ndarray | Tensor],
+        rows: np.ndarray | None = None,
+        *,
+        device: str = "cpu",
+    ):
         held = tuple(a.detach().numpy() if isinstance(a, Tensor) else a for a in arrays)
         lengths = {len(a) for a in held}
         if len(lengths) != 1:
             raise ValueError(f"inputs of {sorted(lengths)} samples: expected as many of each")
         object.__setattr__(self, "arrays", held)
         object.__setattr__(self, "rows", np.arange(*lengths) if rows is None else rows)
+        object.__setattr__(self, "device", device)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,12 +68,16 @@ class Inputs:
 
     def take(self, places: np.ndarray) -> "Inputs":
         """The samples at `places` (m,) of these; nothing is read yet."""
-        return Inputs(self.arrays, self.rows[places])
+        return Inputs(self.arrays, self.rows[places], device=self.device)
+
+    def on(self, device: str) -> "Inputs":
+        """The same samples in batches on a device."""
+        return Inputs(self.arrays, self.rows, device=device)
 
     def batch(self, start: int = 0, stop: int | None = None) -> Batch:
         """Samples `start` … `stop` as tensors; all of them by default."""
         rows = self.rows[start:stop]
-        return tuple(torch.from_numpy(_read(a, rows)) for a in self.arrays)
+        return tuple(torch.from_numpy(_read(a, rows)).to(self.device) for a in self.arrays)
 
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """All samples in order, `size` at a time; by default BATCH, or fewer if they are large."""
@@ -78,7 +90,7 @@ class Inputs:
         hashes = [hashlib.blake2b(digest_size=16) for _ in self.arrays]
         for batch in self.batches():
             for hashed, values in zip(hashes, batch, strict=True):
-                hashed.update(np.asarray(values.numpy(), dtype="<f4").data)
+                hashed.update(np.asarray(values.cpu().numpy(), dtype="<f4").data)
         return content_key(len(self), self.shapes, [h.hexdigest() for h in hashes])
 
 

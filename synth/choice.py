@@ -65,7 +65,7 @@ class Chooser:
             picker = Picker(fronts, evidence, replaced, self.criteria, self.grammar, self.engines)
             choices.append(picker.choice(multiplier))
             walks.put(fronts.layer.name, bank_module(choices[-1], self.grammar))
-        return self._judged(multiplier, choices, as_rows(walks.select.output()).float())
+        return self._judged(multiplier, choices, as_rows(walks.select.output()).float().cpu())
 
     def _judged(
         self, multiplier: float, choices: Sequence[LayerChoice], outputs: torch.Tensor

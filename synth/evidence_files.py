@@ -54,6 +54,8 @@ def remove(folder: Path) -> None:
 
 def _record(value: Any, name: str, folder: Path) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError(f"{name} holds objects, which no file of evidence does")
         _save(value, folder / f"{name}.npy")
         return f"{name}.npy"
     if is_dataclass(value):

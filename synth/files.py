@@ -4,20 +4,23 @@ import os
 import secrets
 from pathlib import Path
 
+from synth.disk import telling_full
 from synth.errors import nearest
+
+PART = r"\..+\.[0-9a-f]{8}\.part"  # a file that is not yet whole
 
 
 def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Replaces the file at `path` by `content` (text as UTF-8) in one step.
 
     A reader, or a process that resumes after a kill, sees the old file or the new one, never a
-    part. The folder must exist; OSError as for any write.
+    part. The folder must exist; `Stopped` on a full disk, else OSError as for any write.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(part, "xb") as file:
+        with telling_full(path), open(part, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -82,7 +82,7 @@ def _rows(evidence: UnitEvidence, bank: CompiledBank) -> torch.Tensor:
     """The affine rows (n, R) of a bank that may read siblings, before and behind their heads."""
     layer, size = evidence.layer, len(evidence.scope.columns)
     own, after, before = np.split(bank.weight, [size, size + layer.layer.units], axis=1)
-    rows = layer.patches[:, layer.layer.part(evidence.channel)].astype(np.float64) @ own.T
+    rows = layer.wide[:, layer.layer.part(evidence.channel)] @ own.T
     for weights, values in ((after, layer.target), (before, layer.pre)):
         if weights.any():
             rows += values @ weights.T

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from synth.run import Job
 
 KIND, KEY = "origin", "run"
-FREE = ("run.out", "run.jobs", "run.quiet", "search.layers")  # they decide no result
 
 
 def listed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in which one name stands for a list of one: `search.engines=linear`."""
-    lists = {key for key, rule in _rules().items() if rule in (rules.FILES, rules.NAMES)}
+    many = (rules.FILES, rules.NAMES, rules.CHOICE)
+    lists = {key for key, rule in _rules().items() if rule in many}
     return {k: (v,) if k in lists and isinstance(v, str) else v for k, v in settings.items()}
 
 
 def record(config: Config, flags: Mapping[str, Any]) -> None:
     """Keep what a finished run was made from, with paths that hold in any working folder."""
     known = _rules()
-    kept = {k: v for k, v in flags.items() if k not in FREE and v is not None and v != ()}
+    kept = {k: v for k, v in flags.items() if _decides(k) and v is not None and v != ()}
     kept = {k: _absolute(v) if known[k].file else v for k, v in kept.items()}
     with Store(config.out) as store:
         store.put(KIND, KEY, json.dumps({"config": str(config.path), "flags": kept}))
@@ -69,6 +69,11 @@ def _check_same(store: Store, folder: Path, job: "Job") -> None:
         advice = "restore it, or run it into another folder"
         text = f"{path} is not what {folder} was run from: {advice}. What differs:"
         raise InputError(f"{text}\n{reason}") from error
+
+
+def _decides(key: str) -> bool:
+    """Whether a key decides a program: of how to run only the seed does, and the layers do not."""
+    return key != "search.layers" and (not key.startswith("run.") or key == "run.seed")
 
 
 def _rules() -> dict[str, rules.Rule]:

@@ -124,7 +124,7 @@ def save_certificates(
         CertifiedUnit(
             layer=p.layer,
             channel=p.channel,
-            program=format_program(programs[p.layer][p.channel], names, grammar),
+            program=format_program(programs[p.layer][p.channel], names, grammar, full=True),
             claim=Claim(p.epsilon, DOMAIN),
             proof=p.verdict,
         )

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,10 +22,11 @@ from threadpoolctl import threadpool_limits
 from grammars.grammar import Grammar, load_grammar
 from synth import evidence_files
 from synth.attempts import Answer
-from synth.backends import Workers
+from synth.backends import CLUSTERS, Workers
 from synth.disk import telling_full
 from synth.engine import Engine, UnitEvidence
 from synth.engines import is_own, load_engine
+from synth.errors import InputError
 from synth.evidence import LayerEvidence
 from synth.fingerprint import code_digest
 from synth.fronts import Candidate, search_unit
@@ -101,7 +103,8 @@ def search_layer(
             yield channel, records.read_front(known)
     if not missing:
         return
-    parts = _searched(evidence, settings, missing, workers or Workers(), store.path.parent, files)
+    folder = store.path.parent
+    parts = _searched(evidence, base, settings, missing, workers or Workers(), folder, files)
     with closing(parts):
         for answers in parts:
             failed = _keep(answers, evidence, keys, store, records, kind)
@@ -149,6 +152,7 @@ def _keep(
 
 def _searched(
     evidence: LayerEvidence,
+    key: str,
     settings: SearchSettings,
     channels: Sequence[int],
     workers: Workers,
@@ -163,7 +167,9 @@ def _searched(
         written = files or evidence_files.write(evidence, scratch / "arrays")
         notes = scratch / NOTES
         notes.mkdir()
-        yield from each(_SearchUnit(str(written), settings), channels, workers, notes)
+        code = code_digest() if workers.backend in CLUSTERS else None
+        function = _SearchUnit(str(written), key, settings, code)
+        yield from each(function, channels, workers, notes)
 
 
 @contextmanager
@@ -184,13 +190,24 @@ def _ours(settings: SearchSettings) -> bool:
 
 @dataclass(frozen=True)
 class _SearchUnit:
-    """The search of a unit as it is sent: `evidence` is the folder that holds its layer's."""
+    """The search of a unit as it is sent: `evidence` is the folder that holds its layer's.
+
+    `key` is of the content: a worker lives longer than a run, and may know the folder with another.
+    `code` is the digest of this code, for a worker that may have another.
+    """
 
     evidence: str
+    key: str
     settings: SearchSettings
+    code: str | None = None
 
     def __call__(self, channel: int) -> tuple[Candidate, ...]:
-        return _search_unit(_mapped(self.evidence), self.settings, channel)
+        if self.code not in (None, code_digest()):
+            raise InputError(
+                f"a worker on {gethostname()} has another version of neuron-synth or of a library "
+                "that it uses: install there what is installed here."
+            )
+        return _search_unit(_mapped(self.evidence, self.key), self.settings, channel)
 
 
 def _search_unit(
@@ -205,7 +222,7 @@ def _search_unit(
 
 
 @lru_cache(maxsize=1)
-def _mapped(folder: str) -> LayerEvidence:
+def _mapped(folder: str, key: str) -> LayerEvidence:
     return evidence_files.read(Path(folder))
 
 

@@ -7,6 +7,7 @@ process of its own, where it is certain, and nothing is charged before. The rest
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from synth.errors import InputError
 SPAN = 0.5  # seconds of work that are sent to a worker at once
 LONGEST = 64  # units that are sent at once, at most
 WAVE = 4  # parts for each worker of a backend that gives no results one by one
-BREAKS = 5  # a pool that breaks so often without any answer does not work
+BREAKS = 5  # a pool that breaks so often without any answer, or a unit to blame, does not work
 
 Function = Callable[[int], Any]
 
@@ -75,7 +76,6 @@ class _Effort:
         """Every waiting unit once, or up to the end of the pool."""
         try:
             for answers in _pooled(self.function, tuple(self.waiting), self.workers, self.notes):
-                self._breaks = 0
                 yield self._settled(answers)
         except InputError:
             raise
@@ -87,7 +87,8 @@ class _Effort:
         self._breaks += 1
         if self._breaks > BREAKS or self.notes is None:
             backend = self.workers.backend
-            raise Stopped(f"stopped: no worker of the backend {backend!r} answers ({error}).")
+            said = str(error).partition("\n")[0]
+            raise Stopped(f"stopped: no worker of the backend {backend!r} answers ({said})")
         left = {unit: left_behind(self.notes / str(unit)) for unit in self.waiting}
         left = {unit: reason for unit, reason in left.items() if reason is not None}
         known = left if self.workers.jobs == 1 else {u: why for u, why in left.items() if why}
@@ -105,7 +106,7 @@ class _Effort:
 
     def _settled(self, answers: list[Answer]) -> list[Answer]:
         """Those of the answers that are final; a unit that failed waits while it may be retried."""
-        final = []
+        final, self._breaks = [], 0
         for answer in answers:
             self._failed[answer.unit] += answer.reason is not None
             failed = self._failed[answer.unit]
@@ -148,7 +149,8 @@ def _sent(calls: Iterator[Any], workers: Workers) -> Iterator[list[Answer]]:
     pool = _parallel(return_as="generator_unordered", pre_dispatch=ahead)
     with starting():
         results = pool(calls)
-    yield from results
+    with closing(results):
+        yield from results
 
 
 def _parallel(**options: Any) -> Any:

@@ -1,6 +1,8 @@
 """A finished run of a tiny network, made once for all tests of the command."""
 
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,23 @@ def copied(home: Home, tmp_path: Path) -> Home:
     """The same, to be spoiled: the run folder `run` has moved away from its configuration."""
     shutil.copytree(home.folder / "results" / "net", tmp_path / "run")
     return Home(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of so many MiB; called again, it grows. It takes the right to mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def sized(mebibytes: int) -> Path:
+        size = f"size={mebibytes}m" + (",remount" if disk.is_mount() else "")
+        command = ["mount", "-t", "tmpfs", "-o", size, "synth-test", str(disk)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("no disk can be mounted here")
+        return disk
+
+    yield sized
+    if disk.is_mount():
+        subprocess.run(["umount", str(disk)], check=True)

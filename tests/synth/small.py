@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -83,9 +84,16 @@ def dense_layer(
 def dense_evidence(layer: Layer, probes: Probes | None = None, *, seed: int = 0) -> LayerEvidence:
     """Evidence of a `dense_layer`."""
     columns = layer.in_shape[0]
+    walks = Walks(_dense(columns), probes or random_probes((columns,)))
+    return walks.evidence(layer, seed=seed)
+
+
+@cache
+def _dense(columns: int) -> Network:
+    """A network whose first layer reads so many inputs; its weights do not matter."""
     network = read(nn.Sequential(OrderedDict(fc1=nn.Linear(columns, 1))), (columns,))
     assert network.input_names == (BANK,)
-    return Walks(network, probes or random_probes((columns,))).evidence(layer, seed=seed)
+    return network
 
 
 def unit_evidence(evidence: LayerEvidence, channel: int = 0) -> UnitEvidence:

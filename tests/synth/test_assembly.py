@@ -37,16 +37,16 @@ from synth.assembly import (
     own_program,
     source_bits,
 )
-from synth.choice import Fronts
 from synth.fronts import error_of
 from synth.network import Network
+from synth.picking import Fronts
 
 
 def relative_error(network: Network, module: nn.Module, *, count: int = 30) -> float:
     """max |module − network| over max |network| on random inputs."""
-    x = random_probes(network.input_shape, fit=count, seed=9).fit
+    x = random_probes(*network.input_shapes, fit=count, seed=9).fit.batch()
     with torch.no_grad():
-        wanted, got = network(x), module(x)
+        wanted, got = network(*x), network.judge(module(*x))
     assert wanted.shape == got.shape
     return float((wanted - got).abs().max() / wanted.abs().max())
 
@@ -79,8 +79,7 @@ def test_practically_exact(searched):
     """The exact end of every front, all together, equals the original to 1e-4 of max |output|."""
     network, fronts = searched
     choices = [
-        chosen(f.evidence.layer, [min(unit, key=error_of).program for unit in f.units])
-        for f in fronts
+        chosen(f.layer, [min(unit, key=error_of).program for unit in f.units]) for f in fronts
     ]
     assert relative_error(network, assemble(network, choices, CORE)) < 1e-4
 
@@ -88,7 +87,7 @@ def test_practically_exact(searched):
 def test_a_tight_configuration_is_practically_exact(searched):
     """Criteria that allow almost nothing leave a replacement that is practically the original."""
     network, fronts = searched
-    probes = random_probes(network.input_shape, fit=60, select=30)
+    probes = random_probes(*network.input_shapes, fit=60, select=30)
     chooser = chooser_of(network, probes, fronts, max_fvu=1e-8, max_kl=1e-12)
     choices = chooser.at(1e16).choices
     assert relative_error(network, assemble(network, choices, CORE)) < 1e-4
@@ -115,7 +114,7 @@ def test_a_bank_is_its_programs_in_order():
     programs = mixed_programs()
     layer = dense_layer([np.ones(4)] * 9, [0.0] * 9, [RELU] * 9)
     choice = chosen(layer, programs)
-    x = random_probes((4,), fit=50).fit
+    (x,) = random_probes((4,), fit=50).fit.batch()
     with torch.no_grad():
         found = bank_module(choice, CORE)(x[:, :, None, None])[:, :, 0, 0].numpy()
     evidence = replace(dense_evidence(layer), patches=x.numpy())
@@ -154,8 +153,8 @@ def test_padding_reads_zero(shape):
     layer = network.layers[0]
     program = linear([(1.0, tap(layer.source, 0, -1, -2)), (0.5, tap(layer.source, 1, 1, 0))], 0.25)
     probes = random_probes(shape, fit=3, select=1)
-    evidence = gather(network, layer, probes, seed=0)
-    maps = bank_module(chosen(layer, [program, const(0.0)]), CORE)(probes.fit)
+    evidence = next(gather(network, probes, seed=0))
+    maps = bank_module(chosen(layer, [program, const(0.0)]), CORE)(*probes.fit.batch())
     rows = maps.permute(0, 2, 3, 1).reshape(-1, 2)[:, 0].numpy()
     assert rows == pytest.approx(by_taps(program, evidence)[evidence.role == 0], abs=1e-6)
 

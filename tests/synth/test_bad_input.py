@@ -36,6 +36,18 @@ BAD_CONFIGS = {
         ["layer fc1: 20 probes leave 10 patches", "give at least", "layer fc2"],
     ),
     "wide probes": (changed("net.py:probes", "net.py:wide"), ["sample shape (7,)", "raised"]),
+    "uneven batches": (
+        changed("net.py:probes", "net.py:uneven_batches"),
+        ["batch 1, counted from 0, gives inputs (n, 7) float32 and labels (n) int64", "(n, 6)"],
+    ),
+    "several outputs": (
+        changed("net.py:network", "net.py:Two"),
+        ["the network returns scores (2, 3), input (2, 6)", "network.output"],
+    ),
+    "no such control": (
+        CONFIG + '[run]\ncontrols = ["rouding"]\n',
+        ["run.controls = ['rouding'], expected a list of some of shuffled, random"],
+    ),
     "words": (changed("net.py:probes", "net.py:words"), ["expected real numbers"]),
     "labels": (changed("net.py:probes", "net.py:few_labels"), ["390 labels for 400 inputs"]),
     "several": (

@@ -30,8 +30,8 @@ from synth.baselines import (
     pruned_at,
     rounded_at,
 )
+from synth.batches import Inputs
 from synth.controls import random_program, shuffled
-from synth.evidence import scope_of
 from synth.layers import Layer
 from synth.modules import layer_module
 from synth.network import Network, read_network
@@ -228,7 +228,8 @@ def test_shuffled_networks_are_networks(case: Case):
         assert network.layer(layer.name) is layer
         assert sorted(layer.weight.ravel()) == sorted(before.weight.ravel())
         assert sorted(layer.bias) == sorted(before.bias)
-        assert not np.array_equal(layer.weight, before.weight)
+        if before.weight.size > 4:  # fewer may well be drawn as they stood
+            assert not np.array_equal(layer.weight, before.weight)
         assert torch.equal(layer_module(layer)(maps[layer.source]), maps[layer.name])
     modules = {la.name: layer_module(la) for la in network.layers}
     assert torch.equal(network.replaced(modules)(x), network(x))
@@ -263,8 +264,8 @@ def test_validation_runs_on_a_shuffled_network(grammar):
     torch.manual_seed(0)
     network = shuffled(read_network(randomised(mlp()), torch.zeros(1, 6)), seed=0)
     choices = rounded_at(network.layers, 10**9, grammar)
-    x = torch.randn(500, 6)
-    found = validate(network, choices, grammar, Part(x, None), Part(x, None), margin=0.01)
+    part = Part(Inputs([torch.randn(500, 6)]), None)
+    found = validate(network, choices, grammar, part, part, margin=0.01)
     assert found.agreement == 1.0 and found.fvu_in_situ.max < 1e-9  # type: ignore[operator]
 
 
@@ -275,7 +276,7 @@ def planted(network: Network, grammar: Grammar) -> list[LayerChoice]:
     """Sparse units, a copy, a negation, a clipped mixture, a constant and opaque units."""
     layer = network.layers[0]
     random = np.random.default_rng(0)
-    scope = scope_of(layer)
+    scope = layer.scope
 
     def sparse(channel: int) -> Node:
         places = sorted(random.choice(12, size=3 + channel % 4, replace=False))
@@ -309,7 +310,7 @@ def test_random_programs_cost_the_same_and_say_something_else(seed, network, gra
     choices = planted(network, grammar)
     drawn = random_program(choices, grammar, seed=seed)
     assert source_bits(drawn, grammar) == pytest.approx(source_bits(choices, grammar), rel=0.02)
-    x = torch.randn(64, 30)
+    x = Inputs([torch.randn(64, 30)])
     a, b = (run_batches(assemble(network, c, grammar), x) for c in (choices, drawn))
     assert not torch.allclose(a, b, atol=1e-2)
     for old, new in zip(choices[0].units, drawn[0].units, strict=True):

@@ -32,11 +32,12 @@ from synth.assembly import (
     source_bits,
     source_index,
 )
-from synth.choice import Chooser, Criteria, Fronts, Point, search_multiplier
+from synth.choice import Chooser, Point, search_multiplier
 from synth.evidence import Probes
 from synth.fronts import judge
 from synth.network import Network
 from synth.outputs import agreement, kl_divergence, run_batches
+from synth.picking import Criteria, Fronts
 
 CRITERIA = Criteria(max_fvu=0.05, max_error=0.25, max_kl=0.01, min_agreement=0.99)
 CLAIMED = (Status.PROGRAM, Status.ROUNDED)
@@ -94,7 +95,7 @@ def test_both_fvus_pass(network, probes, fronts, multiplier):
         layer, own = choice.layer, evidence[choice.layer.name]
         bank = compile_bank(choice.expanded(CORE), source_index(choice.scope), CORE)
         maps = [
-            network.record(probes.select, [layer.source], modules=m)[layer.source]
+            network.record(probes.select.batch(), [layer.source], modules=m)[layer.source]
             for m in ({}, modules)
         ]
         target = own.target[own.select, unit.channel]
@@ -102,7 +103,7 @@ def test_both_fvus_pass(network, probes, fronts, multiplier):
             fvu(
                 bank.apply(layer.geometry.patches(m).numpy()),
                 target,
-                float(own.variance[unit.channel]),
+                float(own.ranges.variance[unit.channel]),
             )[unit.channel]
             for m in maps
         ]
@@ -119,8 +120,8 @@ def test_no_bound_exceeds_epsilon(network, probes, fronts, max_error):
     for choice, unit in claimed(point):
         own = evidence[choice.layer.name]
         bank = compile_bank(choice.expanded(CORE), source_index(choice.scope), CORE)
-        bound = float_bounds(own, range(choice.layer.units), bank)[unit.channel]
-        shares.append(bound / own.span[unit.channel])
+        bound = float_bounds(own.ranges, range(choice.layer.units), bank)[unit.channel]
+        shares.append(bound / own.ranges.span[unit.channel])
     assert max(shares) <= max_error
     assert max(shares) > 0.8 * max_error or max_error == 1.0  # it is what decides
 
@@ -194,7 +195,7 @@ def test_statuses_have_their_programs(statuses):
 def test_nothing_passes_without_a_front(network, probes, fronts):
     """Units of a layer without fronts are opaque, and the others are still chosen."""
     first = fronts[0]
-    empty = Fronts(first.evidence, ((),) * len(first.units), (np.zeros(0),) * len(first.units))
+    empty = Fronts(first.layer, ((),) * len(first.units), (np.zeros(0),) * len(first.units))
     point = chooser_of(network, probes, (empty, *fronts[1:])).at(1e9)
     statuses = {u.status for u in point.choices[0].units}
     assert Status.OPAQUE in statuses and statuses <= {Status.OPAQUE, Status.ABLATED}
@@ -237,14 +238,14 @@ def test_references_do_not_chain(families):
     """A unit that another refers to stays by itself, whatever the order of their channels."""
     network, probes, chooser = families
     first = chooser.fronts[0]
-    layer = first.evidence.layer
+    layer, evidence = first.layer, evidence_of(network, probes)[first.layer.name]
     own = [own_program(layer, c) for c in range(layer.units)]
     plan = [[own[0], tap("0", 2)], [own[1]], [own[2], tap("0", 5)], *([p] for p in own[3:])]
     units = tuple(
-        tuple(judge(unit_evidence(first.evidence, c), programs, ["linear"] * len(programs)))
+        tuple(judge(unit_evidence(evidence, c), programs, ["linear"] * len(programs)))
         for c, programs in enumerate(plan)
     )
-    fronts = Fronts(first.evidence, units, tuple(np.zeros(len(u)) for u in units))
+    fronts = Fronts(layer, units, tuple(np.zeros(len(u)) for u in units))
     choice = chooser_of(network, probes, (fronts, *chooser.fronts[1:])).at(1e4).choices[0]
     assert choice.units[0].program == tap("0", 2)
     assert choice.units[2].program is not None and not references(choice.units[2].program, "0")
@@ -260,7 +261,7 @@ def test_a_reference_is_chosen_where_it_is_shorter(families):
         [i for i, c in enumerate(unit) if not references(c.program, "0")] for unit in plain[0].units
     ]
     alone = Fronts(
-        plain[0].evidence,
+        plain[0].layer,
         tuple(tuple(u[i] for i in k) for u, k in zip(plain[0].units, kept, strict=True)),
         tuple(c[k] for c, k in zip(plain[0].costs, kept, strict=True)),
     )

@@ -76,13 +76,13 @@ def dense() -> LayerEvidence:
 def convolved() -> LayerEvidence:
     """A padded, strided convolution of patches, some of them with padding."""
     network = read(seeded(nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=1), nn.ReLU()), (2, 5, 4))
-    return gather(network, network.layers[0], random_probes((2, 5, 4), fit=40, select=20), seed=0)
+    return next(gather(network, random_probes((2, 5, 4), fit=40, select=20), seed=0))
 
 
 def independent(candidate: Candidate, evidence: LayerEvidence, channel: int) -> dict[str, float]:
     """A candidate's errors from its taps, one by one, with variances of our own."""
     errors = by_taps(candidate.program, evidence) - evidence.target[:, channel]
-    variance = float(evidence.variance[channel])
+    variance = float(evidence.ranges.variance[channel])
     return {
         "fvu_fit": float((errors[evidence.role == FIT] ** 2).mean()) / variance,
         "fvu_select": float((errors[evidence.role == SELECT] ** 2).mean()) / variance,
@@ -107,7 +107,7 @@ def test_bounds_hold_on_probes_and_corners(dense):
     """No probe, and no corner of the envelope, is further off than a candidate's bound."""
     generator = np.random.default_rng(0)
     corners = generator.integers(2, size=(200, dense.layer.weight.shape[1])).astype(bool)
-    points = np.where(corners, dense.upper, dense.lower).astype(np.float32)
+    points = np.where(corners, dense.ranges.upper, dense.ranges.lower).astype(np.float32)
     layer = dense.layer
     pre = layer.pre(points)
     target = apply_heads(layer.heads, torch.from_numpy(pre)).numpy()
@@ -142,6 +142,15 @@ def test_programs_without_a_bound_stay_candidates(dense):
     (candidate,) = judge(unit_evidence(dense, 1), [program], ["mine"])
     assert candidate.bound == float("inf") and np.isfinite(candidate.fvu_select)
     assert candidate.engine == "mine"
+
+
+@pytest.mark.parametrize("place", range(len(HEADS)), ids=[h.op for h in HEADS])
+def test_heads_that_no_bound_joins_have_none(dense, place):
+    """A constant, or another head, has a finite bound where unit and program are two-slope."""
+    sums = linear([(0.5, tap(BANK, 1))], 0.25)
+    found = judge(unit_evidence(dense, place), [const(0.5), call("relu", sums)], ["a", "b"])
+    two_slope = HEADS[place].op in ("identity", "relu", "leaky_relu", "prelu")
+    assert [np.isfinite(c.bound) for c in found] == [two_slope, two_slope]
 
 
 def test_a_front_holds_one_program_once(dense):

@@ -1,5 +1,6 @@
 """The metric is least at the unit itself, and weighs errors where the head lets them through."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import HEADS, RELU, correlated, dense_evidence, dense_layer, random_probes
 
-from synth.evidence import FLOOR, LayerEvidence, Probes
+from synth.batches import Inputs
+from synth.evidence import LayerEvidence, Probes
 from synth.layers import Head
-from synth.metric import Metric, unit_metric
+from synth.metric import FLOOR, Metric, refit_metric, unit_metric
 
 COLUMNS = 6
 
@@ -32,6 +34,17 @@ def own(evidence: LayerEvidence, channel: int) -> np.ndarray:
     return np.append(layer.weight[channel], layer.bias[channel]).astype(np.float64)
 
 
+def twins(*, still: Sequence[int] = ()) -> Probes:
+    """Probes whose columns 2 and 3 are equal, and some always zero."""
+    drawn, parts = random_probes((COLUMNS,)), []
+    for part in (drawn.fit, drawn.select):
+        (values,) = part.batch()
+        values[:, 3] = values[:, 2]
+        values[:, list(still)] = 0.0
+        parts.append(Inputs([values]))
+    return Probes(*parts)
+
+
 @pytest.mark.parametrize("channel", range(len(HEADS)))
 @pytest.mark.parametrize("caution", [0.0, 0.1, 5.0])
 def test_on_original_sources_the_target_is_the_unit(evidence, channel, caution):
@@ -44,10 +57,7 @@ def test_on_original_sources_the_target_is_the_unit(evidence, channel, caution):
 
 def test_a_source_that_never_changes():
     """Columns that are constant or equal on all probes leave the unit's own weights there."""
-    probes = random_probes((COLUMNS,))
-    for part in (probes.fit, probes.select):
-        part[:, 1], part[:, 3] = 0.0, part[:, 2]
-    evidence = evidence_of(probes=probes)
+    evidence = evidence_of(probes=twins(still=[1]))
     assert unit_metric(evidence, 1).target == pytest.approx(own(evidence, 1), rel=1e-5, abs=1e-6)
 
 
@@ -55,7 +65,7 @@ def test_caution_counts_off_the_data_only():
     """On the sources caution adds Σ error² · width² / 12, and no blame for the bias."""
     evidence = evidence_of()
     plain, careful = (unit_metric(evidence, 1, caution=c) for c in (0.0, 0.5))
-    width = (evidence.upper - evidence.lower).astype(np.float64)
+    width = (evidence.ranges.upper - evidence.ranges.lower).astype(np.float64)
     error = np.random.default_rng(0).standard_normal(COLUMNS + 1)
     added = careful.loss(careful.target + error) - plain.loss(plain.target + error)
     assert added == pytest.approx(0.5 * (error[:-1] ** 2 * width**2).sum() / 12, rel=1e-4)
@@ -63,10 +73,7 @@ def test_caution_counts_off_the_data_only():
 
 def test_caution_spares_directions_that_are_seen():
     """Two equal columns may swap weight for free without caution, and not with it."""
-    probes = random_probes((COLUMNS,))
-    for part in (probes.fit, probes.select):
-        part[:, 3] = part[:, 2]
-    evidence = evidence_of(probes=probes)
+    evidence = evidence_of(probes=twins())
     swapped = own(evidence, 0)
     swapped[[2, 3]] += [1.0, -1.0]
     assert unit_metric(evidence, 0).loss(swapped) < 1e-5
@@ -88,6 +95,61 @@ def test_replaced_sources_regress_the_unit():
     for channel in (0, 1, 5):
         wanted = own(evidence, channel) * np.append(scale, 1.0)
         assert unit_metric(replaced, channel).target == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+
+
+# fitted again
+
+
+EVERY = np.arange(COLUMNS)
+
+
+@pytest.mark.parametrize("channel", range(len(HEADS)))
+def test_on_original_sources_a_refit_finds_the_unit(evidence, channel):
+    """On all columns of the original patches a refit has the unit's own metric and target."""
+    metric = refit_metric(evidence, channel, evidence.patches, EVERY)
+    whole = unit_metric(evidence, channel)
+    assert metric.gram == pytest.approx(whole.gram, rel=1e-9, abs=1e-12)
+    assert metric.target == pytest.approx(own(evidence, channel), rel=1e-6, abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, len(HEADS) - 1), st.sets(st.sampled_from(list(EVERY)), min_size=1))
+def test_a_refit_is_the_restricted_metric(channel, chosen):
+    """On a support of the original patches it is the restriction of the whole metric to it."""
+    evidence, support = evidence_of(), np.array(sorted(chosen))
+    metric = refit_metric(evidence, channel, evidence.patches, support)
+    restricted = unit_metric(evidence, channel).restricted(support)
+    assert metric.gram == pytest.approx(restricted.gram, rel=1e-6, abs=1e-9)
+    assert metric.target == pytest.approx(restricted.target, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 5])
+def test_a_refit_is_a_weighted_regression(evidence, channel):
+    """On other sources the target is least squares of the original unit, weighted by its gates."""
+    generator = np.random.default_rng(channel)
+    noise = generator.standard_normal(evidence.patches.shape).astype(np.float32)
+    patches, support = evidence.patches + 0.3 * noise + 0.2, np.array([0, 2, 5])
+    rows = evidence.fit
+    wide = np.hstack([patches[np.ix_(rows, support)], np.ones((len(rows), 1))]).astype(float)
+    scale = np.sqrt(evidence.gates(channel)[rows] + FLOOR)[:, None]  # all of fit is uniform here
+    right = scale[:, 0] * evidence.pre[rows, channel]
+    expected = np.linalg.lstsq(wide * scale, right, rcond=None)[0]
+    metric = refit_metric(evidence, channel, patches, support)
+    assert metric.target == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    errors = (wide @ expected) * scale[:, 0] - right
+    moved = (wide @ (expected + 0.1)) * scale[:, 0] - right
+    added = ((moved**2).sum() - (errors**2).sum()) / len(rows)
+    assert metric.loss(metric.target + 0.1) == pytest.approx(added, rel=1e-4)
+
+
+def test_refits_regress_the_unit_on_scaled_sources(evidence):
+    """On scaled patches the target is the scaled unit, without moments of those patches."""
+    scale = np.linspace(0.5, 2, COLUMNS)
+    patches = (evidence.patches / scale).astype(np.float32)
+    for channel in range(len(HEADS)):
+        wanted = own(evidence, channel) * np.append(scale, 1.0)
+        found = refit_metric(evidence, channel, patches, EVERY).target
+        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
 # gates
@@ -135,7 +197,7 @@ def test_the_metric_is_gated(evidence):
     rows = evidence.fit
     patches = np.hstack([evidence.patches[rows], np.ones((len(rows), 1))]).astype(np.float64)
     gates = evidence.gates(1)[rows]
-    expected = patches.T @ (patches * gates[:, None]) / len(rows) + FLOOR * evidence.moments.gram
+    expected = patches.T @ (patches * gates[:, None]) / len(rows) + FLOOR * evidence.moments.gram[0]
     assert unit_metric(evidence, 1).gram == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
@@ -147,7 +209,7 @@ def test_a_rarely_active_unit_is_fitted_where_it_is_active():
     active = evidence.target[:, 0] > 0
     assert active[evidence.role != 1].mean() < 0.1
     metric = unit_metric(evidence, 0)
-    uniform = evidence.moments.gram
+    (uniform,) = evidence.moments.gram
     tilt = np.append(np.eye(COLUMNS)[0], -0.9)  # vanishes at the threshold
     assert metric.loss(metric.target + tilt) < 0.2 * float(tilt @ uniform @ tilt)
 

@@ -18,6 +18,7 @@ from small import (
     chosen,
     dense_evidence,
     dense_layer,
+    evidence_of,
     fronts_of,
     planted,
     random_probes,
@@ -32,7 +33,9 @@ from oracles.checker import check
 from oracles.claims import Proved, Refuted, Unknown, gap_at
 from synth.affine import affine_forms, unit_bank
 from synth.assembly import LayerChoice, Status, names_of, own_program, source_index
-from synth.evidence import LayerEvidence
+from synth.batches import Inputs
+from synth.evidence import LayerEvidence, Probes, Ranges
+from synth.layers import Head
 from synth.proofs import (
     UnitProof,
     epsilon_of,
@@ -54,7 +57,7 @@ def convolved() -> nn.Module:
     )
 
 
-Case = tuple[list[LayerChoice], dict[str, LayerEvidence], list[UnitProof]]
+Case = tuple[list[LayerChoice], dict[str, Ranges], list[UnitProof]]
 
 
 @pytest.fixture(
@@ -66,28 +69,28 @@ def proved(request: pytest.FixtureRequest) -> Case:
     network, probes = read(make(), shape), random_probes(shape)
     fronts = fronts_of(network, probes)
     choices = list(chooser_of(network, probes, fronts, max_fvu=0.1).at(1e3).choices)
-    evidence = {f.evidence.layer.name: f.evidence for f in fronts}
-    return choices, evidence, prove_choices(choices, evidence, CORE, max_error=0.25)
+    ranges = {name: e.ranges for name, e in evidence_of(network, probes).items()}
+    return choices, ranges, prove_choices(choices, ranges, CORE, max_error=0.25)
 
 
 def test_every_accepted_program_is_proved_twice(proved):
     """Programs and rounded units are Proved by a checked bound within ε, and by Z3 as well."""
-    choices, evidence, proofs = proved
+    choices, ranges, proofs = proved
     by_unit = {(p.layer, p.channel): p for p in proofs}
     claimed = [(c.layer.name, u.channel) for c in choices for u in c.units if u.status in CLAIMED]
     assert len(by_unit) == sum(c.layer.units for c in choices) and len(claimed) >= 5
     for proof in (by_unit[key] for key in claimed):
         assert isinstance(proof.verdict, Proved) and proof.verdict.trust == "checked"
         assert proof.verdict.bound <= proof.epsilon
-        assert proof.epsilon == epsilon_of(evidence[proof.layer], proof.channel, 0.25)
+        assert proof.epsilon == epsilon_of(ranges[proof.layer], proof.channel, 0.25)
         assert isinstance(proof.smt, Proved)
         assert proof.bound_over_std is not None and proof.bound_over_std > 0
 
 
 def certified(proved: Case, folder: Path) -> Path:
-    choices, evidence, proofs = proved
+    choices, ranges, proofs = proved
     names = names_of([c.layer for c in choices], CORE)
-    save_certificates(folder, choices, evidence, proofs, names, CORE)
+    save_certificates(folder, choices, ranges, proofs, names, CORE)
     return folder
 
 
@@ -96,6 +99,26 @@ def test_certificates_are_accepted(proved, tmp_path):
     report = check(certified(proved, tmp_path))
     expected = [f"{p.layer}[{p.channel}]" for p in proved[2] if isinstance(p.verdict, Proved)]
     assert not report.rejected and sorted(report.accepted) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        Head("leaky_relu", (("slope", 0.01),)),
+        Head("prelu", (("slope", 0.25),)),
+        Head("clip", (("low", 0.0), ("high", 6.0))),
+    ],
+    ids=lambda h: h.op,
+)
+def test_certificates_of_default_heads_are_accepted(head, tmp_path):
+    """The checker knows a head whose parameters are those that the grammar has by default."""
+    evidence = evidence_for(head)
+    names, ranges = names_of([evidence.layer], CORE), {"fc1": evidence.ranges}
+    choice = chosen(evidence.layer, [own_program(evidence.layer, c) for c in range(2)])
+    proofs = prove_choices([choice], ranges, CORE, max_error=0.25)
+    save_certificates(tmp_path, [choice], ranges, proofs, names, CORE)
+    report = check(tmp_path)
+    assert sorted(report.accepted) == ["fc1[0]", "fc1[1]"] and not report.rejected
 
 
 def test_a_changed_program_is_rejected(proved, tmp_path):
@@ -127,7 +150,7 @@ def one_unit(program: Node, evidence: LayerEvidence, status: Status = Status.PRO
     choice = chosen(layer, [program, *(own_program(layer, c) for c in range(1, layer.units))])
     units = (replace(choice.units[0], status=status), *choice.units[1:])
     return prove_choices(
-        [replace(choice, units=units)], {layer.name: evidence}, CORE, max_error=0.25
+        [replace(choice, units=units)], {layer.name: evidence.ranges}, CORE, max_error=0.25
     )[0]
 
 
@@ -159,9 +182,10 @@ def test_a_refutation_is_a_point(tmp_path):
     proof = one_unit(program, evidence)
     assert isinstance(proof.verdict, Refuted)
     point = proof.verdict.counterexample
-    assert (evidence.lower <= point).all() and (point <= evidence.upper).all()
+    ranges = evidence.ranges
+    assert (ranges.lower <= point).all() and (point <= ranges.upper).all()
     bank = compile_bank([program], source_index(evidence.scope), CORE)
-    pair = unit_bank(evidence.layer, [0])[0], affine_forms(evidence, bank).bank[0]
+    pair = unit_bank(evidence.layer, [0])[0], affine_forms(evidence.layer, [0], bank).bank[0]
     assert gap_at(*pair, point) > proof.epsilon
     row = verdict_row(proof)
     assert row["verdict"] == "refuted" and json.dumps(row)
@@ -186,7 +210,7 @@ def test_every_unit_is_proved_against_its_own_program():
     choice = chosen(evidence.layer, programs)
     units = [replace(u, status=Status.ABLATED) if u.channel == 3 else u for u in choice.units]
     choice = replace(choice, units=tuple(units))
-    proofs = prove_choices([choice], {"fc1": evidence}, CORE, max_error=0.25)
+    proofs = prove_choices([choice], {"fc1": evidence.ranges}, CORE, max_error=0.25)
     assert [p.channel for p in proofs] == list(range(7))
     for proof in proofs:
         if proof.channel in (0, 3):
@@ -202,7 +226,7 @@ def test_nothing_is_claimed_of_ablated_and_opaque_units():
     ablated = one_unit(const(0.0), evidence, Status.ABLATED)
     assert isinstance(ablated.verdict, Unknown) and "ablated" in ablated.verdict.reason
     choice = chosen(evidence.layer, [None, None])
-    opaque = prove_choices([choice], {"fc1": evidence}, CORE, max_error=0.25)[0]
+    opaque = prove_choices([choice], {"fc1": evidence.ranges}, CORE, max_error=0.25)[0]
     assert isinstance(opaque.verdict, Unknown) and "keeps its weights" in opaque.verdict.reason
 
 
@@ -211,7 +235,7 @@ def test_inactive_units_are_dead_where_that_is_proved(bias, dead):
     """A unit silent on all probes is proved dead at ε = 0, or refuted by a corner."""
     probes = random_probes((4,), fit=60, select=30)
     evidence = dense_evidence(dense_layer([WEIGHTS] * 2, [bias] * 2, [RELU] * 2), probes)
-    assert not evidence.span.any()
+    assert not evidence.ranges.span.any()
     proof = one_unit(const(0.0), evidence, Status.INACTIVE)
     assert proof.epsilon == 0 and proof.bound_over_std is None
     assert isinstance(proof.verdict, Proved if dead else Refuted)
@@ -222,11 +246,11 @@ def test_references_are_expanded_before_the_proof(tmp_path):
     rough = planted(RELU, {0: 1.0, 1: -0.5}, 0.5)
     evidence = evidence_for()
     choice = chosen(evidence.layer, [rough, tap("fc1", 0)])
-    proofs = prove_choices([choice], {"fc1": evidence}, CORE, max_error=1.0)
+    proofs = prove_choices([choice], {"fc1": evidence.ranges}, CORE, max_error=1.0)
     bounds = [p.verdict.bound for p in proofs if isinstance(p.verdict, Proved)]
     assert bounds[0] == bounds[1] > 0
     names = names_of([evidence.layer], CORE)
-    save_certificates(tmp_path, [choice], {"fc1": evidence}, proofs, names, CORE)
+    save_certificates(tmp_path, [choice], {"fc1": evidence.ranges}, proofs, names, CORE)
     document = json.loads((tmp_path / "certificates.json").read_text())
     first, second = (c["program"] for c in document["certificates"])
     assert first == second and not check(tmp_path).rejected
@@ -234,14 +258,13 @@ def test_references_are_expanded_before_the_proof(tmp_path):
 
 def test_epsilon_is_a_share_of_the_range_on_fit():
     """ε is exactly max_error times the range of the unit over fit, select not asked."""
-    probes = random_probes((4,))
-    probes.select[:] = 0
+    probes = Probes(random_probes((4,)).fit, Inputs([np.zeros((30, 4))]))
     evidence = dense_evidence(dense_layer([WEIGHTS], [0.25], [IDENTITY]), probes)
     values = evidence.target[evidence.fit, 0]
-    assert epsilon_of(evidence, 0, 0.25) == Fraction(0.25) * Fraction(
+    assert epsilon_of(evidence.ranges, 0, 0.25) == Fraction(0.25) * Fraction(
         float(values.max() - values.min())
     )
-    assert np.isclose(evidence.span[0], np.ptp(torch.tensor(values).numpy()))
+    assert np.isclose(evidence.ranges.span[0], np.ptp(torch.tensor(values).numpy()))
 
 
 def test_rows_of_proofs_are_json(proved):

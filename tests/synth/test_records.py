@@ -82,7 +82,7 @@ def test_points_come_back(units, multiplier, bits, kl, share):
     """A choice for all layers is read back with its figures, its scope and every unit."""
     choice = chosen(LAYER, [None] * UNITS)
     point = Point(multiplier, (type(choice)(LAYER, LAYER.scope, units),), bits, kl, share)
-    found = RECORDS.read_point(RECORDS.point(point).encode(), [LAYER])
+    found = RECORDS.read_point(RECORDS.point(point), [LAYER])
     assert (found.multiplier, found.bits, found.kl, found.agreement) == (
         multiplier,
         bits,

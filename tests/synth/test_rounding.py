@@ -1,12 +1,14 @@
 """Rounded constants are on their grids, and rounding together beats rounding alone."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import correlated
 
+from synth import rounding
 from synth.metric import Metric
-from synth.rounding import descend, round_compensated
+from synth.rounding import bias_step, descend, grid_of, round_compensated, round_on_grids
 
 
 @st.composite
@@ -88,3 +90,69 @@ def test_a_target_on_the_grid_stays(metric):
     """Constants that are on the grid already are what comes out."""
     target = np.round(metric.target * 8) / 8
     assert np.array_equal(round_compensated(Metric(metric.gram, target), 0.125), target)
+
+
+# many grids at once
+
+
+@settings(max_examples=100, deadline=None)
+@given(metrics(), st.lists(steps, min_size=1, max_size=5), st.sampled_from([1, 3, 64]))
+def test_many_grids_are_rounded_as_each_alone(metric, chosen, tile):
+    """A row for each grid, on it, the same whatever grids are beside it and however it is tiled."""
+    grids, finer = np.array(chosen), np.array(chosen) / 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounding, "TILE", tile)
+        found = round_on_grids(metric, grids, finer)
+    for row, step, small in zip(found, grids, finer, strict=True):
+        assert np.array_equal(row[:-1] / step, np.round(row[:-1] / step))
+        assert row[-1] / small == np.round(row[-1] / small)
+        alone = round_on_grids(metric, np.array([step]), np.array([small]))[0]
+        assert metric.loss(row) == pytest.approx(metric.loss(alone), rel=1e-6, abs=1e-9)
+        best = round_compensated(metric, step, bias_step=small)
+        assert metric.loss(best) <= metric.loss(row) * (1 + 1e-9) + 1e-12
+
+
+@settings(max_examples=50, deadline=None)
+@given(metrics(), steps)
+def test_without_correlation_each_is_rounded_alone(metric, step):
+    """Where no constant makes up for another, the passes give plain rounding."""
+    diagonal = Metric(np.diag(np.diagonal(metric.gram)), metric.target)
+    found = round_on_grids(diagonal, np.array([step]), np.array([step / 2]))[0]
+    assert np.array_equal(found, plain(diagonal, step, step / 2))
+
+
+def test_passes_make_up_for_roundings():
+    """On correlated features one pass loses far less than plain rounding."""
+    shares = []
+    for seed in range(8):
+        rows = correlated(200, 20, 0.9, seed)
+        target = np.random.default_rng(seed).standard_normal(20)
+        metric = Metric(rows.T @ rows / 200 + 1e-6 * np.eye(20), target)
+        found = round_on_grids(metric, np.array([0.5, 0.125]), np.array([0.5, 0.125]))
+        for row, step in zip(found, (0.5, 0.125), strict=True):
+            shares.append(metric.loss(row) / metric.loss(plain(metric, step, step)))
+    assert np.median(shares) < 0.5
+
+
+@settings(max_examples=200)
+@given(
+    st.floats(-1e9, 1e9).filter(lambda b: abs(b) > 1e-9), st.integers(-30, 10), st.integers(0, 4)
+)
+def test_a_bias_on_its_grid_is_a_float32(bias, exponent, near):
+    """The bias step is at most a quarter of the weights', or as coarse as a float32 needs."""
+    step = 2.0**exponent
+    finer = bias_step(bias, step)
+    assert finer == step / 4 or finer > step / 4
+    rounded = (np.round(bias / finer) + near) * finer
+    assert float(np.float32(rounded)) == rounded
+    assert finer <= max(step / 4, abs(bias) * 2.0**-21)
+
+
+@given(st.lists(st.integers(-(2**20), 2**20), max_size=6), st.integers(-40, 40))
+def test_a_grid_is_the_largest_that_divides_all(integers, exponent):
+    """All values are multiples of it, and not all of twice it; 1 for zeros."""
+    values = [n * 2.0**exponent for n in integers]
+    grid = grid_of(values)
+    multiples = [v / grid for v in values]
+    assert all(m == round(m) for m in multiples)
+    assert any(m % 2 for m in multiples) if any(values) else grid == 1.0

@@ -1,20 +1,30 @@
-"""Fronts are searched once, kept under keys of all that decides them, and alike for any jobs."""
+"""Fronts are searched once, kept under keys of all that decides them, and alike for any workers."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from socket import gethostname
 
 import numpy as np
 import pytest
 from small import CORE, RELU, dense_evidence, dense_layer, random_probes, unit_evidence
 
 import synth.search as module
+from synth import evidence_files
 from synth.assembly import names_of
+from synth.attempts import Answer
+from synth.backends import Workers
+from synth.engine import UnitEvidence
 from synth.engines.linear import LinearEngine
-from synth.evidence import LayerEvidence, Moments
+from synth.errors import InputError
+from synth.evidence import LayerEvidence
+from synth.fingerprint import code_digest
 from synth.fronts import search_unit
 from synth.layers import Head
 from synth.records import Records
-from synth.search import GrammarSpec, SearchSettings, evidence_key, search_layer
+from synth.search import GrammarSpec, SearchSettings, UnitFailure, evidence_key, search_layer
 from synth.store import Store
+from synth.workers import each
 
 UNITS = 6
 SETTINGS = SearchSettings(budget=60)
@@ -42,33 +52,99 @@ def test_fronts_are_those_of_single_units(evidence, records, tmp_path):
         assert front == alone
 
 
-def test_two_jobs_find_the_same(evidence, records, tmp_path):
-    """Worker processes give the fronts, in order, and the stored bytes of one process."""
+def test_workers_change_nothing(evidence, records, tmp_path):
+    """Processes, threads and files of evidence give the stored bytes of one process, and go."""
     stored = []
-    for jobs in (1, 2):
-        with Store(tmp_path / str(jobs)) as store:
-            list(search_layer(evidence, SETTINGS, store, records, jobs=jobs))
+    files = evidence_files.write(evidence, tmp_path / "files")
+    for backend, jobs, given in (
+        ("loky", 1, None),
+        ("loky", 2, None),
+        ("loky", 2, files),
+        ("threading", 2, None),
+    ):
+        with Store(tmp_path / str(len(stored))) as store:
+            workers = Workers(jobs, backend)
+            list(search_layer(evidence, SETTINGS, store, records, workers=workers, files=given))
             stored.append(store.items("front"))
-    assert stored[0] == stored[1] and len(stored[0]) == UNITS
+            assert [p.name for p in store.path.parent.glob("evidence*")] == []
+    assert all(items == stored[0] for items in stored) and len(stored[0]) == UNITS
 
 
 def test_known_fronts_are_read(evidence, records, tmp_path, monkeypatch):
     """After an interruption only the missing units are searched; then none are."""
     searched: list[int] = []
-    plain = module._task
+    plain = module._search_unit
 
-    def task(evidence, settings, channels):
-        searched.extend(channels)
-        return plain(evidence, settings, channels)
+    def search(evidence, settings, channel):
+        searched.append(channel)
+        return plain(evidence, settings, channel)
 
-    monkeypatch.setattr(module, "_task", task)
+    monkeypatch.setattr(module, "_search_unit", search)
+    told: list[int] = []
     with Store(tmp_path) as store:
         found = dict(zip(range(2), search_layer(evidence, SETTINGS, store, records), strict=False))
-        assert len(found) == 2 and searched == [0, 1, 2, 3]  # a task was kept whole
-        whole = dict(search_layer(evidence, SETTINGS, store, records))
-        assert searched == [*range(UNITS)]
+        assert len(found) == 2 and 2 <= len(searched) < UNITS
+        before = len(searched)
+        whole = dict(search_layer(evidence, SETTINGS, store, records, searched=told.append))
+        assert sorted(searched) == [*range(UNITS)]
+        assert sum(told) == UNITS - before
         assert dict(search_layer(evidence, SETTINGS, store, records)) == whole
-        assert searched == [*range(UNITS)]
+        assert len(searched) == UNITS
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_failure_is_told_and_tried_again(evidence, records, tmp_path, monkeypatch, backend):
+    """A unit whose engine fails has an empty front and a record; the next run finds it."""
+    plain = LinearEngine.propose
+
+    def broken(engine: LinearEngine, unit: UnitEvidence, *, budget: int, seed: int):
+        if unit.channel == 2:
+            raise ZeroDivisionError("a bug")
+        return plain(engine, unit, budget=budget, seed=seed)
+
+    monkeypatch.setattr(LinearEngine, "propose", broken)
+    failures: list[UnitFailure] = []
+    workers = Workers(backend=backend, retries=2)
+    with Store(tmp_path) as store:
+        found = dict(
+            search_layer(evidence, SETTINGS, store, records, workers=workers, failures=failures)
+        )
+        assert found[2] == () and all(found[c] for c in range(UNITS) if c != 2)
+        (failure,) = failures
+        assert (failure.layer, failure.channel, failure.attempts) == ("fc1", 2, 3)
+        assert "ZeroDivisionError: a bug" in failure.reason and "test_search.py" in failure.reason
+        (kept,) = store.items("failure")
+        assert kept.name == "fc1[2]" and json.loads(kept.payload)["reason"] == failure.reason
+        assert store.count("front") == UNITS - 1
+        monkeypatch.undo()
+        assert dict(search_layer(evidence, SETTINGS, store, records))[2]
+        assert store.items("failure") == [] and store.count("front") == UNITS
+
+
+def test_a_foreign_engine_gets_a_process(evidence, records, tmp_path, monkeypatch):
+    """An engine that does not come with the package is kept out of this process, with one job."""
+    monkeypatch.setattr(module, "is_own", lambda name: name == "linear")
+    settings, asked = replace(SETTINGS, engines=("linear", "theirs")), []
+
+    def each(function, units, workers, notes):
+        asked.append(notes is not None and Path(function.evidence).is_dir())
+        yield [Answer(unit, ()) for unit in units]
+
+    monkeypatch.setattr(module, "each", each)
+    with Store(tmp_path) as store:
+        assert len(list(search_layer(evidence, settings, store, records))) == UNITS
+        assert asked == [True]
+        list(search_layer(evidence, SETTINGS, store, records))
+        assert asked == [True, False]
+
+
+def test_a_worker_of_another_version_is_told(evidence, tmp_path):
+    """A worker whose code is not that of the run ends it with its machine's name, not a unit."""
+    files = evidence_files.write(evidence, tmp_path / "files")
+    function = module._SearchUnit(str(files), "key", SETTINGS, code="of another version")
+    with pytest.raises(InputError, match=f"{gethostname()} has another version"):
+        list(each(function, [0, 1], Workers(), None))
+    assert replace(function, code=code_digest())(0)
 
 
 def moved(array: np.ndarray) -> np.ndarray:
@@ -79,19 +155,23 @@ def moved(array: np.ndarray) -> np.ndarray:
 
 def test_a_key_is_of_all_that_decides(evidence):
     """Weights, heads, patches, moments, envelope and settings each make another key."""
-    layer = evidence.layer
-    others = [
-        replace(evidence, layer=replace(layer, weight=moved(layer.weight))),
-        replace(evidence, layer=replace(layer, bias=moved(layer.bias))),
-        replace(evidence, layer=replace(layer, heads=(Head("tanh"), *layer.heads[1:]))),
-        replace(evidence, layer=replace(layer, name="fc2")),
+    layer, ranges, moments = evidence.layer, evidence.ranges, evidence.moments
+    layers = [
+        replace(layer, weight=moved(layer.weight)),
+        replace(layer, bias=moved(layer.bias)),
+        replace(layer, heads=(Head("tanh"), *layer.heads[1:])),
+        replace(layer, name="fc2"),
+    ]
+    all_ranges = [replace(ranges, layer=other) for other in layers] + [
+        replace(ranges, **{name: moved(getattr(ranges, name))})
+        for name in ("lower", "upper", "variance", "span")
+    ]
+    others = [replace(evidence, ranges=other) for other in all_ranges] + [
         replace(evidence, patches=moved(evidence.patches)),
-        replace(evidence, role=moved(evidence.role)),
-        replace(evidence, lower=moved(evidence.lower)),
-        replace(evidence, upper=moved(evidence.upper)),
-        replace(evidence, moments=Moments(moved(evidence.moments.gram), evidence.moments.cross)),
-        replace(evidence, variance=moved(evidence.variance)),
-        replace(evidence, span=moved(evidence.span)),
+        replace(evidence, pre=moved(evidence.pre)),
+        replace(evidence, sample=replace(evidence.sample, role=moved(evidence.sample.role))),
+        replace(evidence, moments=replace(moments, gram=moved(moments.gram))),
+        replace(evidence, moments=replace(moments, cross=moved(moments.cross))),
     ]
     weights = GrammarSpec(weights=(("relu", 3.0),))
     choices = [

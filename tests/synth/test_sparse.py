@@ -1,5 +1,7 @@
 """Supports: planted ones are found again, paths are nested, and swaps never lose."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from sklearn.linear_model import orthogonal_mp_gram
 from small import correlated
 
 from synth.metric import Metric
-from synth.sparse import eliminate, pursue, remaining, supports, swap
+from synth.sparse import eliminate, pursue, remaining, supports, swap, thin
 
 
 def metric_of(features: np.ndarray, weights: np.ndarray, bias: float = 0.3) -> Metric:
@@ -83,6 +85,40 @@ def test_elimination_removes_what_costs_least(metric):
     for size in range(metric.size, 0, -1):
         losses = [remaining(metric, np.delete(path[size], i)) for i in range(size)]
         assert remaining(metric, path[size - 1]) <= min(losses) * (1 + 1e-6) + 1e-9 * scale
+
+
+@settings(max_examples=60, deadline=None)
+@given(metrics())
+def test_thinning_by_one_is_elimination(metric):
+    """One at a time, thinning removes what costs least, and so loses what elimination loses."""
+    path, other = (f(metric, range(metric.size + 1)) for f in (thin, eliminate))
+    assert sorted(path) == sorted(other)
+    scale = remaining(metric, path[0])
+    for size, support in path.items():
+        assert len(support) == size and np.array_equal(support, np.sort(support))
+        expected = remaining(metric, other[size])
+        assert remaining(metric, support) == pytest.approx(expected, rel=1e-3, abs=1e-6 * scale)
+
+
+@settings(max_examples=60, deadline=None)
+@given(metrics(), st.data())
+def test_thinning_is_nested(metric, data):
+    """Whatever sizes are asked for, each support lies in the next larger one."""
+    sizes = sorted(data.draw(st.sets(st.integers(0, metric.size), min_size=1)))
+    path = thin(metric, sizes)
+    assert sorted(path) == sizes and [len(path[s]) for s in sizes] == sizes
+    for small, large in pairwise(sizes):
+        assert set(path[small]) <= set(path[large])
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9, 0.97])
+def test_thinning_finds_planted_supports(correlation):
+    """In steps of a fifth the support of a disturbed sparse unit is found exactly."""
+    for seed in range(4):
+        weights = planted(60, 8, seed)
+        metric = metric_of(correlated(500, 60, correlation, seed), weights)
+        found = thin(metric, [60, 50, 42, 35, 29, 24, 20, 17, 14, 12, 10, 8])[8]
+        assert np.array_equal(found, np.flatnonzero(np.abs(weights) > 0.1))
 
 
 @settings(max_examples=60, deadline=None)

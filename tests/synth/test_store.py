@@ -1,17 +1,25 @@
 """The store: results survive kills and crowds, and foreign folders are refused with reasons."""
 
+import errno
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from synth.database import backup_path
+from synth.disk import Stopped
 from synth.errors import InputError
 from synth.files import write_atomic
+from synth.keys import content_key
+from synth.salvage import salvage
 from synth.store import FILE_NAME, Item, Store
 
 BATCH = 20
@@ -150,18 +158,177 @@ def test_newer_schema(tmp_path: Path) -> None:
     assert "upgrade neuron-synth" in message
 
 
-def test_damaged_store(tmp_path: Path) -> None:
-    """Overwritten pages are found when the store is opened."""
+OLD = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE results (kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, "
+    "payload BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID",
+    "INSERT INTO meta VALUES ('schema', '1'), ('identity', 'd1'), ('description', '{}')",
+    "INSERT INTO results VALUES ('front', 'a', 'fc1[0]', x'00ff')",
+)
+
+
+def test_older_schema(tmp_path: Path) -> None:
+    """A store of the first version is brought to this one, and kept as it was beside."""
+    path = tmp_path / FILE_NAME
+    for statement in OLD:
+        _execute(path, statement)
+    with Store(tmp_path, create=False) as store:
+        assert store.get("front", "a") == b"\x00\xff"
+        assert store.items("front") == [Item("a", "fc1[0]", b"\x00\xff")]
+        store.claim_identity("d1", {})
+        store.put("front", "b", b"")
+        assert store.forget_others() == 0 and store.count("front") == 2
+    before = sqlite3.connect(backup_path(path, 1))
+    assert before.execute("SELECT * FROM results").fetchall() == [
+        ("front", "a", "fc1[0]", b"\x00\xff")
+    ]
+    before.close()
+
+
+def test_results_of_other_runs_are_forgotten(tmp_path: Path) -> None:
+    """Results say whose they are; those of another identity go, and the file shrinks."""
+    with Store(tmp_path) as store:
+        store.claim_identity("d1", {})
+        store.put("front", "a", b"mine")
+        store.put("choice", "b", bytes(500_000))
+        _execute(store.path, "UPDATE results SET identity = 'd0' WHERE key = 'b'")
+        size = sum(p.stat().st_size for p in tmp_path.iterdir())
+        assert store.forget_others() == 1
+        assert store.items("choice") == [] and store.get("front", "a") == b"mine"
+        assert sum(p.stat().st_size for p in tmp_path.iterdir()) < size - 400_000
+
+
+def damage(path: Path, start: int, stop: int) -> None:
+    """Overwrites pages of a file."""
+    data = bytearray(path.read_bytes())
+    data[4096 * start : 4096 * stop] = b"\x55" * (4096 * (stop - start))
+    path.write_bytes(data)
+
+
+def test_a_damaged_store_is_saved(tmp_path: Path) -> None:
+    """What can be read around damaged pages is told, kept by `salvage`, and is what was put."""
+    keys = [content_key(i) for i in range(500)]
+    with Store(tmp_path) as store:
+        store.claim_identity("d1", {"run": {"seed": 0}}, units={"fc1": 500})
+        with store.batch():
+            for i, key in enumerate(keys):
+                store.put("front", key, f"{i:0200}", f"fc1[{i}]")
+    path = tmp_path / FILE_NAME
+    assert "is not damaged" in told(salvage, path)
+    damage(path, 10, 14)
+    message = told(Store, tmp_path)
+    assert "is damaged or no store" in message and f"`synth clean --salvage {tmp_path}`" in message
+    count = salvage(path)
+    assert f"{count} × front" in message and 350 < count < 500
+    with Store(tmp_path) as store:
+        store.claim_identity("d1", {})
+        assert store.description() == {"run": {"seed": 0}}
+        items = store.items("front")
+        assert len(items) == count
+        assert all(item.payload.decode() == f"{keys.index(item.key):0200}" for item in items)
+
+
+def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
+    """A file of which half is missing is told as damaged, not read as if it were whole."""
     with Store(tmp_path) as store, store.batch():
         for i in range(500):
-            store.put("r", f"{i:04}", os.urandom(200))
+            store.put("front", content_key(i), os.urandom(200))
     path = tmp_path / FILE_NAME
-    data = bytearray(path.read_bytes())
-    data[4096 * 5 : 4096 * 12] = b"\x55" * (4096 * 7)
-    path.write_bytes(data)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "is damaged or no store" in told(Store, tmp_path)
-    path.write_bytes(data[: len(data) // 2])
-    assert "is damaged or no store" in told(Store, tmp_path)
+    path.write_bytes(b"\x55" * 8192)
+    assert "Nothing of it can be read" in told(Store, tmp_path)
+    assert "nothing of" in told(salvage, path)
+
+
+def test_a_payload_that_a_disk_has_changed(tmp_path: Path) -> None:
+    """A payload that is not what was put counts as not there, so that it is found again."""
+    with Store(tmp_path) as store:
+        store.put("front", "a", b"program")
+        store.put("front", "b", b"program")
+        _execute(store.path, "UPDATE results SET payload = x'00' WHERE key = 'a'")
+        assert store.get("front", "a") is None and store.get("front", "b") == b"program"
+
+
+# disks
+
+
+def test_a_full_file_loses_nothing(tmp_path: Path) -> None:
+    """A batch that does not fit is undone and told; what was kept stays, and then it goes on."""
+    with Store(tmp_path) as store:
+        store.put("r", "a", bytes(1000))
+        store._connection.execute("PRAGMA max_page_count = 20")
+        with pytest.raises(Stopped, match=r"is full .* Make room there") as caught, store.batch():
+            store.put("r", "b", b"small")
+            store.put("r", "c", bytes(200_000))
+        assert caught.value.exit_code == 3 and str(store.path) in str(caught.value)
+        assert [item.key for item in store.items("r")] == ["a"]
+        store._connection.execute("PRAGMA max_page_count = 1000")
+        store.put("r", "c", bytes(200_000))
+        assert store.count("r") == 2
+
+
+def test_a_full_disk(tmp_path: Path, small_disk: Callable[..., Path]) -> None:
+    """On a real disk without room the store stops, keeps its batches, and goes on with room."""
+    disk, kept = small_disk(2), 0
+    with pytest.raises(Stopped, match=r"is full \(0.\d MiB free\)"), Store(disk) as store:
+        for i in range(100):
+            with store.batch():
+                store.put("r", f"{i:03}", os.urandom(50_000))
+            kept += 1
+    assert kept > 10
+    small_disk(20)
+    with Store(disk, create=False) as store:
+        assert [item.key for item in store.items("r")] == [f"{i:03}" for i in range(kept)]
+        store.put("r", "more", bytes(10**6))
+
+
+READER = """
+import sys
+from synth.errors import InputError
+from synth.store import Store
+with Store(sys.argv[1], create=False) as store:
+    print(store.get("r", "a"))
+    for act in (lambda: store.put("r", "b", b""), lambda: Store(sys.argv[1])):
+        try:
+            act()
+        except InputError as error:
+            print(error)
+"""
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    """A folder that cannot be written is read without a trace, and refused with what to do."""
+    with Store(tmp_path) as store:
+        store.put("r", "a", b"kept")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    for path in (tmp_path / FILE_NAME, tmp_path):
+        path.chmod(0o500)
+    command = [sys.executable, "-c", READER, str(tmp_path)]
+    if os.geteuid() == 0:  # root may write anywhere, unless its privileges are taken
+        if not (setpriv := shutil.which("setpriv")):
+            pytest.skip("root cannot be kept from writing here")
+        command = [setpriv, "--bounding-set=-all", "--inh-caps=-all", *command]
+    done = subprocess.run(command, capture_output=True, text=True)
+    tmp_path.chmod(0o700)
+    assert done.stdout.startswith("b'kept'\n"), done.stderr
+    assert done.stdout.count("make the folder writable, or choose another") == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_without_wal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that allows no WAL is said, and the store works there all the same."""
+    plain = sqlite3.connect
+
+    def without_memory(path: Path, **options: Any) -> sqlite3.Connection:
+        return plain(f"file:{path}?vfs=unix-dotfile", uri=True, **options)  # it shares no memory
+
+    monkeypatch.setattr(sqlite3, "connect", without_memory)
+    with pytest.warns(UserWarning, match="does not allow SQLite's WAL mode"):
+        store = Store(tmp_path)
+    with store:
+        store.put("r", "a", b"x")
+        assert store.get("r", "a") == b"x"
 
 
 def test_folders(tmp_path: Path) -> None:
@@ -189,8 +356,15 @@ def test_write_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_atomic(path, "new")
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match="is full"):
+        patched.setattr(os, "fsync", _no_room)
+        write_atomic(path, "new")
     assert path.read_bytes() == b"\x00"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def _no_room(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def _execute(path: Path, statement: str) -> None:

@@ -46,9 +46,9 @@ def constants(choice: LayerChoice) -> set[int]:
 
 
 def equal_outputs(network: Network, one: list[LayerChoice], other: list[LayerChoice]) -> bool:
-    x = random_probes(network.input_shape, fit=50).fit
+    x = random_probes(*network.input_shapes, fit=50).fit.batch()
     with torch.no_grad():
-        return torch.equal(assemble(network, one, CORE)(x), assemble(network, other, CORE)(x))
+        return torch.equal(assemble(network, one, CORE)(*x), assemble(network, other, CORE)(*x))
 
 
 @pytest.mark.parametrize(
