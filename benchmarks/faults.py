@@ -46,7 +46,7 @@ factory = "network.py:network"
 [probes]
 inputs = "network.py:probes"
 [search]
-budget = 200
+budget = 120
 [run]
 jobs = 2
 controls = []

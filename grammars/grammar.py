@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 
 from grammars.primitive import STRUCTURE, Declaration, Primitive, define
-from grammars.stream import huffman
 
 ENTRY_POINTS = "synth.primitives"
 
@@ -60,6 +59,8 @@ class Grammar(Mapping[str, Primitive]):
     @cached_property
     def words(self) -> dict[str, str]:
         """The prefix code of the operations, from their weights."""
+        from grammars.stream import huffman  # here, because numpy is slow to import
+
         return huffman({p.name: p.weight for p in self.primitives})
 
     @cached_property

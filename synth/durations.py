@@ -28,7 +28,7 @@ from synth.speed import Speed
 SPREAD = 1.6  # what the whole may differ by, either way
 EASY = 0.5  # of the speed of products that convolutions of small maps reach
 TRIALS = 1.5  # candidates of a unit that are tried at one multiplier, if most pass
-HARD = 4  # times as many where few pass
+HARD = 4  # times as many where few pass; long programs are all re-fitted at once
 PASSES = 6  # of validation through the network
 
 Seconds = Mapping[str, float]
@@ -65,6 +65,13 @@ class Durations:
             "validation": self._validation(load),
             "controls": again,
         }
+
+    def bounds(self, load: Load, *, shuffled: bool) -> tuple[float, float]:
+        """Between what seconds a whole run will lie, as a rule."""
+        whole = sum(self.stages(load, shuffled=shuffled).values())
+        narrow = (p for p in self.memory.own if p.layer.fan <= NARROW)
+        choice = (1 + shuffled) * sum(self.layer(place, load)["choice"] for place in narrow)
+        return whole / SPREAD, (whole + (HARD - 1) * choice) * SPREAD
 
     def _evidence(self, place: Place, load: Load) -> float:
         layer, rows = place.layer, sampled(place, load).all
@@ -105,7 +112,7 @@ class Durations:
         if layer.fan <= NARROW:
             unit = TRIALS * (2 * MS + rows * (0.35 + 0.008 * layer.fan) * US)
         else:
-            unit = 2 * MS + layer.fan * 24 * US + rows * (0.25 + 0.0015 * layer.fan) * US
+            unit = 2 * MS + layer.fan * 20 * US + rows * (0.15 + 0.001 * layer.fan) * US
         own = layer.units * unit + rows * layer.width * 40 * NS
         return own * self.speed.slowness + load.walked * self._forward(place)
 
@@ -134,9 +141,3 @@ class Durations:
 def at_once(load: Load) -> int:
     """Workers that have a processor each; those of a cluster elsewhere all do."""
     return max(1, load.jobs - load.here + min(load.here, os.cpu_count() or 1))
-
-
-def bounds(stages: Seconds) -> tuple[float, float]:
-    """Between what a whole run will lie, as a rule."""
-    whole, again = sum(stages.values()), 2 if stages["controls"] else 1
-    return whole / SPREAD, (whole + (HARD - 1) * again * stages["choice"]) * SPREAD

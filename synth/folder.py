@@ -168,7 +168,7 @@ def _expanded(run: Finished, row: Row) -> str | None:
 
     try:
         plain = expand(program(row["channel"]), row["layer"], program, grammar)
-        return format_program(plain, names, grammar)
+        return format_program(plain, names, grammar, full=True)
     except (ValueError, KeyError, AttributeError):  # an edited file: whatever it says now
         return None
 

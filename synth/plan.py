@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synth.durations import Durations, bounds
+from synth.durations import Durations
 from synth.footprint import Footprint, Peak
 from synth.layers import Geometry, Shape
 from synth.needs import Place
@@ -67,7 +67,7 @@ def plan_of(job: "Job", *, problems: Iterable[str] = ()) -> Plan:
     config, footprint = job.config, Footprint(job)
     load, memory = footprint.load, footprint.memory
     durations = Durations(memory, measure(job.grammar), config.search.budget)
-    stages = durations.stages(load, shuffled="shuffled" in config.run.controls)
+    shuffled = "shuffled" in config.run.controls
     too_large = footprint.problem
     return Plan(
         network=config.network.source,
@@ -77,8 +77,8 @@ def plan_of(job: "Job", *, problems: Iterable[str] = ()) -> Plan:
         layers=tuple(_layer(job, place, footprint, durations) for place in memory.places),
         opaque=job.network.opaque,
         memory=footprint.peak,
-        stages=stages,
-        seconds=bounds(stages),
+        stages=durations.stages(load, shuffled=shuffled),
+        seconds=durations.bounds(load, shuffled=shuffled),
         problems=(*problems, *([too_large] if too_large else [])),
     )
 

@@ -117,6 +117,27 @@ def test_a_pool_that_never_answers_stops(
         outcome(Faulty({}, folders[0]), Workers(2), folders[1])
 
 
+def test_a_pool_may_break_again_and_again(
+    folders: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as each break leads to an answer the run goes on, however many there are."""
+    seen, notes = folders
+
+    def broken(_: object, units: tuple[int, ...], *__: object) -> Iterator[list[Answer]]:
+        for unit in units[:2]:
+            (notes / str(unit)).touch()
+        raise OSError("a worker was killed")
+        yield
+
+    def alone(function: Faulty, units: list[int], *_: object, at_once: int) -> Iterator[Answer]:
+        yield from (Answer(unit, function(unit)) for unit in units)
+
+    monkeypatch.setattr(module, "_pooled", broken)
+    monkeypatch.setattr(module, "alone", alone)
+    check_others(outcome(Faulty({}, seen), Workers(2), notes), [])
+    assert UNITS // 2 > module.BREAKS
+
+
 def test_a_worker_elsewhere_needs_the_folder(tmp_path: Path) -> None:
     """A worker that does not see the run folder says so, for it is no fault of a unit."""
     with pytest.raises(InputError, match="on a file system that all share"):
