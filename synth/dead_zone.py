@@ -108,7 +108,7 @@ def _block(evidence: LayerEvidence, channel: int) -> int:
     return channel * layer.groups // layer.units
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # a layer at a time: each entry keeps its evidence
 def _factors(evidence: LayerEvidence, caution: float, group: int) -> tuple[Factor, ...]:
     """The factors of the blocks that the units of a group read."""
     layer, grams = evidence.layer, evidence.moments.gram

@@ -72,6 +72,15 @@ def held_out_rows(summary: Row) -> dict[str, str]:
     }
 
 
+def _failed_row(summary: Row) -> dict[str, str]:
+    """The units that could not be searched, and why; the same command tries them again."""
+    failed = summary.get("failed_units") or []
+    return {
+        f"failed: {f['layer']}[{f['channel']}]": f"{f['reason']} (tried {f['attempts']} times)"
+        for f in failed
+    }
+
+
 def _source_rows(summary: Row) -> dict[str, str]:
     units = summary["units"]
     counts = ", ".join(f"{count} {status}" for status, count in units.items())
@@ -80,6 +89,7 @@ def _source_rows(summary: Row) -> dict[str, str]:
     return {
         **({} if summary["accepted"] else {"acceptance": MISSED.format(**summary["select"])}),
         "units": f"{sum(units.values())}: {counts}",
+        **_failed_row(summary),
         "short coverage": f"{_share(summary['short_coverage_units'])} of units",
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",

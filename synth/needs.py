@@ -17,7 +17,7 @@ from synth.layers import Layer
 from synth.search_costs import CANDIDATES, DOUBLE, FLOAT, Rows, search_bytes
 from synth.sizes import Sizes
 
-WORKER = 200 * 2**20  # a process that has loaded the package, without what it shares
+WORKER = 120 * 2**20  # a process that has loaded the package, without what it shares
 REST = 60 * 2**20  # code that is loaded on the way
 SLACK = 1.3  # freed memory is not given back at once: so much more was measured
 

@@ -50,6 +50,7 @@ def summarise(
         **coverage(choices, beside=beside),
         **_bits(job, choices, beside),
         "opaque_nodes": [asdict(o) for o in job.network.opaque],
+        "failed_units": [asdict(f) for f in searched.failures],
         **controls,
         **_proved(choices, proofs),
         **_validation(found),

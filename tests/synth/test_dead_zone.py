@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from small import HEADS, IDENTITY, RELU, correlated, dense_evidence, dense_layer, read
 from torch import nn
 
+import synth.dead_zone as module
 import synth.survey as survey
 from synth.batches import Inputs
 from synth.dead_zone import Roundings, rebiased, roundings
@@ -116,6 +117,16 @@ def test_blocks_spread_errors_too(block):
         alone = losses(evidence, plain(evidence, STEPS))
         found.append(losses(evidence, roundings(evidence, 0, STEPS, EVERY)) / alone)
     assert np.median(found) < 0.7
+
+
+@pytest.mark.parametrize("tile", [1, 5])
+def test_tiles_do_not_matter(monkeypatch, tile):
+    """Errors that are spread late, tile by tile, are spread all the same."""
+    evidence = evidence_of(drawn(3), correlation=0.9)
+    shares = np.linspace(0.2, 1.0, len(STEPS))
+    whole = roundings(evidence, 0, STEPS, shares)
+    monkeypatch.setattr(module, "TILE", tile)
+    assert np.array_equal(roundings(evidence, 0, STEPS, shares).constants, whole.constants)
 
 
 def test_caution_rounds_alone():

@@ -1,5 +1,6 @@
 """Whole runs that are disturbed end with the bytes of one that was left alone."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faulty import Faulty
@@ -16,6 +18,8 @@ from typed import Home
 from synth.attempts import Answer
 from synth.backends import Workers, connected
 from synth.config import load_config
+from synth.engine import UnitEvidence
+from synth.engines.linear import LinearEngine
 from synth.lock import occupy
 from synth.run import load_job, run
 from synth.runs import read_run
@@ -89,6 +93,33 @@ def test_dask(home: Home, tmp_path: Path) -> None:
     assert home.bytes_of("dask") == home.bytes_of("results/net")
     with pytest.raises(ValueError, match="client"):
         get_client()
+
+
+def test_a_unit_that_cannot_be_searched_is_reported(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its weights and the summary says why; the same command searches it after all."""
+    plain = LinearEngine.propose
+
+    def broken(engine: LinearEngine, unit: UnitEvidence, *, budget: int, seed: int):
+        if unit.channel == 1:
+            raise ZeroDivisionError("a bug")
+        return plain(engine, unit, budget=budget, seed=seed)
+
+    def done() -> dict[str, Any]:
+        out = {"run.out": str(home.folder / "failed"), "run.controls": []}
+        return run(load_job(load_config(home.folder / "net.toml", out)))
+
+    monkeypatch.setattr(LinearEngine, "propose", broken)
+    failed = done()["failed_units"]
+    assert failed and all(f["channel"] == 1 and f["attempts"] == 2 for f in failed)
+    assert all("ZeroDivisionError: a bug" in f["reason"] for f in failed)
+    rows = json.loads(home.bytes_of("failed")["programs.json"])["units"]
+    assert {r["status"] for r in rows if r["channel"] == 1} <= {"opaque", "ablated"}
+    monkeypatch.undo()
+    assert done()["failed_units"] == []
+    rows = json.loads(home.bytes_of("failed")["programs.json"])["units"]
+    assert "opaque" not in {r["status"] for r in rows}
 
 
 def test_a_moved_folder_goes_on(home: Home) -> None:

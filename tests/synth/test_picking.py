@@ -73,7 +73,7 @@ def candidates(groups: int) -> tuple[tuple[Candidate, ...], ...]:
     result = []
     for channel in range(evidence.layer.units):
         unit = unit_evidence(evidence, channel)
-        front = search_unit(unit, [LinearEngine()], budget=60, seed=0)
+        front = search_unit(unit, [LinearEngine()], budget=120, seed=0)
         others = list(siblings_of(evidence.layer, channel))
         result.append((*front, *judge(unit, others, ["linear"] * len(others))))
     return tuple(result)
@@ -241,7 +241,7 @@ pickers = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(pickers, st.sampled_from([1e1, 1e4, 1e9]), st.sampled_from([3, 128]))
 def test_all_units_at_once_are_picked_as_one_by_one(picker, multiplier, long):
     """Programs, statuses, bits and both FVUs are those of a loop over units and candidates, also
