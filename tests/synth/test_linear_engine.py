@@ -288,7 +288,7 @@ def wide_row(weights: Mapping[int, float]) -> np.ndarray:
     return full
 
 
-@pytest.mark.parametrize("head", [h for h in HEADS if h.op != "leaky_relu"], ids=lambda h: h.op)
+@pytest.mark.parametrize("head", [HEADS[i] for i in (0, 1, 3, 6)], ids=lambda h: h.op)
 @pytest.mark.parametrize(("correlation", "noise"), [(0.9, 0.0), (0.0, NOISE), (0.9, NOISE)])
 def test_planted_wide_units_come_back(head, correlation, noise, method):
     """Sparse dyadic units of too many weights to be searched one by one are front points too."""

@@ -232,7 +232,7 @@ def picker_of(
 
 pickers = st.builds(
     picker_of,
-    st.sampled_from([1, 3, 7]),
+    st.sampled_from([1, 3]),
     seed=st.integers(0, 2**31),
     scale=st.sampled_from([1.0, 1.1, 1.5]),
     noise=st.sampled_from([None, 0.0, 0.01, 0.1, 0.5]),

@@ -214,12 +214,14 @@ def test_what_cannot_be_done_is_told_before(
 # Ctrl-C
 
 INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from faulty import Faulty
 from synth.backends import Workers
 from synth.workers import each
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if the tests run behind an &
 function = Faulty({}, sys.argv[1], takes=0.2)
 try:
     for answers in each(function, range(1000), Workers(2), Path(sys.argv[2])):
