@@ -111,9 +111,12 @@ def _forms(
     found: list[Affine | None] = []
     for unit, row in zip(group.units.tolist(), group.rows[ROWS, 0, 0, 0].tolist(), strict=True):
         weights, bias = bank.weight[row], float(bank.bias[row])
-        if not narrow:
-            weights = weights[layer.part(channels[unit])]
-        found.append(_substituted(layer, weights, bias, head))
+        if narrow:
+            found.append(_substituted(layer, weights, bias, head))
+            continue
+        own = weights[layer.part(channels[unit])]
+        alone = np.count_nonzero(own) == np.count_nonzero(weights)  # it reads no other group
+        found.append(_substituted(layer, own, bias, head) if alone else None)
     return found
 
 
