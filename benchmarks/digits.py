@@ -24,16 +24,9 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.planted import recover  # noqa: E402  (the repository is not a package)
 from benchmarks.report import Report  # noqa: E402
 from oracles.checker import check  # noqa: E402
+from synth.folder import RESULT_FILES  # noqa: E402
 
 NETWORKS = ("digits_mlp100", "digits_cnn")
-RESULT_FILES = (
-    "decompiled.py",
-    "replacement.safetensors",
-    "programs.json",
-    "certificates.json",
-    "units.safetensors",
-    "summary.json",
-)
 KILLS = 10
 CORRUPTIONS = 50
 FIGURES = (

@@ -22,8 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.digits import RESULT_FILES  # noqa: E402  (the repository is not a package)
-from benchmarks.report import Report  # noqa: E402
+from benchmarks.report import Report  # noqa: E402  (the repository is not a package)
+from synth.folder import RESULT_FILES  # noqa: E402
 from synth.runs import read_run  # noqa: E402
 
 NETWORK = """

@@ -23,6 +23,9 @@ WRITTEN = (
 )
 """What a user looks for in a run folder, the most readable first."""
 
+RESULT_FILES = (*WRITTEN, "units.safetensors")
+"""What the same seed gives the same bytes of; certificates speak of the numbers in the last."""
+
 DIRECTIONS = "directions.json"  # there only if the run had a basis
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}

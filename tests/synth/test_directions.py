@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from typing import Any
@@ -286,6 +287,13 @@ def test_the_numbers_of_a_basis_are_part_of_a_run(rotated, tmp_path):
     run(plain)
     assert found_in(other, "programs.json") == found_in(rotated, "programs.json")
     assert not (other.folder / "results" / "net" / "directions.json").exists()
+
+
+def test_clean_knows_what_directions_leave(rotated, tmp_path):
+    """`clean --all` leaves nothing of a run with a basis."""
+    shutil.copytree(rotated.folder / "results" / "net", tmp_path / "run")
+    assert rotated("clean", "--all", "--yes", str(tmp_path / "run")).exit_code == 0
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_directions_are_told_with_all_else(tmp_path):

@@ -15,18 +15,10 @@ from oracles.checker import check
 from synth.assembly import assemble
 from synth.config import load_config
 from synth.errors import InputError
+from synth.folder import RESULT_FILES
 from synth.outputs import run_batches
 from synth.run import Job, load_choices, load_job, run
 from synth.store import Store
-
-FILES = (
-    "decompiled.py",
-    "replacement.safetensors",
-    "programs.json",
-    "certificates.json",
-    "units.safetensors",
-    "summary.json",
-)
 
 NETWORK = """
 import numpy as np
@@ -80,7 +72,7 @@ def job_of(folder: Path, out: Path, **flags: object) -> Job:
     return load_job(load_config(folder / "config.toml", {"run.out": str(out)} | overrides))
 
 
-def bytes_of(out: Path, names: Sequence[str] = FILES) -> dict[str, bytes]:
+def bytes_of(out: Path, names: Sequence[str] = RESULT_FILES) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in names}
 
 
