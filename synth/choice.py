@@ -99,3 +99,19 @@ def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple
     accepted = [p for p in points if p.accepted(criteria)]
     chosen = min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
     return (*(p for p in points if p is not chosen), chosen)
+
+
+def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
+    """Points at bisected multipliers, the chosen one last: the least KL of those of at most `bits`.
+
+    Where none has so few, the one of fewest bits.
+    """
+    low, high = (float(np.log(m)) for m in MULTIPLIERS)
+    points = [at(MULTIPLIERS[0])]
+    for _ in range(ROUNDS):
+        middle = (low + high) / 2
+        points.append(at(float(np.exp(middle))))
+        low, high = (middle, high) if points[-1].bits <= bits else (low, middle)
+    few = [p for p in points if p.bits <= bits]
+    chosen = min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
+    return (*(p for p in points if p is not chosen), chosen)

@@ -63,7 +63,7 @@ class SearchConfig:
 
     layers: tuple[str, ...] = _key(rules.NAMES, ("*",))
     max_fvu: float = _key(rules.SHARE, 0.05)
-    max_error: float = _key(rules.SHARE, 0.25)
+    max_error: float = _key(rules.POSITIVE, 0.25)
     engines: tuple[str, ...] = _key(rules.NAMES, ("linear",))
     grammar: tuple[str, ...] = _key(rules.FILES, ())
     tags: tuple[str, ...] = _key(rules.NAMES, ("core",))

@@ -49,10 +49,24 @@ def round_compensated(metric: Metric, step: float, *, bias_step: float | None = 
 
 def round_on_grids(metric: Metric, steps: np.ndarray, bias_steps: np.ndarray) -> np.ndarray:
     """(K, F+1) constants: the compensated rounding on each of K grids, all in one pass."""
-    order, factor = metric.elimination
-    grids = np.repeat(steps[None], metric.size + 1, axis=0)
+    targets = np.repeat(metric.target[:, None], len(steps), axis=1)
+    return round_columns(metric.elimination, targets, steps, bias_steps).T
+
+
+def round_columns(
+    elimination: tuple[np.ndarray, np.ndarray],
+    targets: np.ndarray,
+    steps: np.ndarray,
+    bias_steps: np.ndarray,
+) -> np.ndarray:
+    """(F+1, K) constants: each column of `targets` rounded on a grid of its own, in one metric.
+
+    `elimination` is that of the metric; `steps` (K,) and `bias_steps` (K,) are the grids.
+    """
+    order, factor = elimination
+    grids = np.repeat(steps[None], len(order), axis=0)
     grids[-1] = bias_steps
-    theta = np.repeat(metric.target[order][:, None], len(steps), axis=1)
+    theta = targets[order]
     for start in range(0, len(theta), TILE):
         stop = min(start + TILE, len(theta))
         errors = np.empty((stop - start, len(steps)))
@@ -62,7 +76,7 @@ def round_on_grids(metric: Metric, steps: np.ndarray, bias_steps: np.ndarray) ->
             theta[i] = rounded
             theta[i + 1 : stop] -= factor[i, i + 1 : stop, None] * errors[i - start]
         theta[stop:] -= factor[start:stop, stop:].T @ errors
-    return theta[np.argsort(order)].T
+    return theta[np.argsort(order)]
 
 
 def descend(metric: Metric, theta: np.ndarray, steps: np.ndarray) -> np.ndarray:

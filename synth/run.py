@@ -165,7 +165,7 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
     config, watch = job.config, Stopwatch()
     described = {"config": str(config.path)} | config.digest_fields()
     units = {la.name: la.units for la in job.network.layers if la.name in job.layers}
-    with working(config.out), connected(job.workers), Store(config.out) as store, _one_thread():
+    with working(config.out), connected(job.workers), Store(config.out) as store, one_thread():
         store.claim_identity(job.digest, described, units=units)
         searched = search(job, job.network, store, watch, progress=progress)
         with watch.stage("directions"):
@@ -180,7 +180,17 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
     return summary
 
 
-def search(
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a choice is made from: a chooser over all fronts, and what is known beside them."""
+
+    chooser: Chooser
+    ranges: dict[str, Ranges]
+    failures: list[UnitFailure]
+
+
+@contextmanager
+def prepared(
     job: Job,
     network: Network,
     store: Store,
@@ -189,11 +199,11 @@ def search(
     criteria: Criteria | None = None,
     kind: str = FRONT,
     progress: Progress = lambda *_: None,
-) -> Searched:
-    """Evidence, fronts and choice for a network that may be a control of the job's own.
+) -> Iterator[Prepared]:
+    """Evidence and fronts of a network that may be a control of the job's own.
 
-    One layer's evidence is held at a time; all wait in files for the choice. Fronts are kept in the
-    store under `kind`.
+    One layer's evidence is held at a time; all wait in files, which are removed in the end. Fronts
+    are kept in the store under `kind`.
     """
     folder = store.path.parent / FOLDER / kind.replace(" ", "_")
     places = {la.name: folder / str(i) for i, la in enumerate(network.layers)}
@@ -215,14 +225,29 @@ def search(
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
 
-    with watch.stage("choice"):
-        engines = {engine.name: engine() for engine in job.settings.load()}
-        given = criteria or job.criteria
-        chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
-        points = _choose(job, chooser, store, progress)
+    engines = {engine.name: engine() for engine in job.settings.load()}
+    given = criteria or job.criteria
+    chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
+    yield Prepared(chooser, ranges, effort.failures)
     for place in places.values():
         evidence_files.remove(place)
-    return Searched(ranges, points, tuple(effort.failures))
+
+
+def search(
+    job: Job,
+    network: Network,
+    store: Store,
+    watch: Stopwatch,
+    *,
+    criteria: Criteria | None = None,
+    kind: str = FRONT,
+    progress: Progress = lambda *_: None,
+) -> Searched:
+    """Evidence, fronts and choice for a network that may be a control of the job's own."""
+    known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
+    with known as found, watch.stage("choice"):
+        points = _choose(job, found.chooser, store, progress)
+    return Searched(found.ranges, points, tuple(found.failures))
 
 
 def write_results(
@@ -279,7 +304,7 @@ def validate_again(job: Job, folder: Path) -> Validation:
     from synth.summary import validated
 
     choices = load_choices(job, folder)
-    with _one_thread():
+    with one_thread():
         found = gather(job.network, job.probes, seed=job.config.run.seed)
         return validated(job, choices, {e.layer.name: e.ranges for e in found})
 
@@ -362,7 +387,7 @@ def _checked_grammar(spec: GrammarSpec) -> Grammar:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One thread a numeric task: sums have one order, whatever the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

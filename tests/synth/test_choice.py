@@ -32,7 +32,7 @@ from synth.assembly import (
     source_bits,
     source_index,
 )
-from synth.choice import Chooser, Point, search_multiplier
+from synth.choice import Chooser, Point, search_bits, search_multiplier
 from synth.evidence import Probes
 from synth.fronts import judge
 from synth.network import Network
@@ -316,6 +316,25 @@ def test_the_multiplier_where_nothing_is_accepted():
     points = search_multiplier(at, CRITERIA)
     assert points[-1].kl == min(p.kl for p in points)
     assert asked == [1e9]
+
+
+@pytest.mark.parametrize("bits", [300_000, 5_000_000, 17_000_000])
+def test_the_least_divergence_within_bits(bits):
+    """Wherever a limit of bits lies, what is chosen takes at most so many, and nearly all."""
+
+    def at(multiplier: float) -> Point:
+        return Point(multiplier, (), int(1e6 * np.log(multiplier)) - 2_300_000, 1 / multiplier, 0.0)
+
+    *_, chosen = points = search_bits(at, bits)
+    assert bits - 10_000 <= chosen.bits <= bits
+    assert chosen.kl == min(p.kl for p in points if p.bits <= bits)
+
+
+def test_the_fewest_bits_where_none_are_few_enough():
+    """Where no multiplier gives so few bits the point of fewest is chosen."""
+    at, _ = toy(STEPS)
+    *_, chosen = points = search_bits(at, 1)
+    assert chosen.bits == min(p.bits for p in points) > 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from small import correlated
 
 from synth import rounding
 from synth.metric import Metric
-from synth.rounding import bias_step, descend, grid_of, round_compensated, round_on_grids
+from synth.rounding import (
+    bias_step,
+    descend,
+    grid_of,
+    round_columns,
+    round_compensated,
+    round_on_grids,
+)
 
 
 @st.composite
@@ -65,6 +72,19 @@ def test_no_single_step_helps(metric, step):
             other = found.copy()
             other[i] += sign * step
             assert metric.loss(other) >= loss * (1 - 1e-6) - 1e-9 * metric.gram[i, i] * step**2
+
+
+@settings(max_examples=50, deadline=None)
+@given(metrics(), st.lists(steps, min_size=1, max_size=4), st.integers(0, 2**31))
+def test_columns_are_rounded_one_by_one(metric, grids, seed):
+    """Many targets rounded at once in one metric are what each of them is alone, on its grid."""
+    targets = np.random.default_rng(seed).standard_normal((metric.size + 1, len(grids)))
+    fine = np.array(grids)
+    found = round_columns(metric.elimination, targets, fine, fine / 4)
+    for column, target, step in zip(found.T, targets.T, fine, strict=True):
+        alone = round_on_grids(Metric(metric.gram, target), step[None], step[None] / 4)
+        assert np.allclose(column, alone[0], rtol=0, atol=1e-9)
+        assert np.array_equal(column[:-1] / step, np.round(column[:-1] / step))
 
 
 def test_a_finer_bias_is_used():

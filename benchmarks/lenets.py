@@ -1,0 +1,249 @@
+"""LeNet-1 and LeNet-5 on MNIST at 3, 5, 8 and 15 % of their bits, against three baselines.
+
+`make bench NAME=lenets` prints the tables and writes results/lenets.json and a picture for each
+network; it exits 1 where a bar is missed. `--data FOLDER` holds data/mnist.npz and
+nets/mnist_lenet1.safetensors, nets/mnist_lenet5.safetensors. About twenty minutes on two cores.
+
+Programs are fitted and chosen on 10,000 training images; the 10,000 test images only judge. One
+search gives the fronts of a network; a point is the choice of least KL on select within its bits.
+ε is four times a unit's range here: over the box of all inputs, few bits cannot prove less of a
+unit that adds up hundreds of them. What is proved of each point is in its row (`bound_over_std`).
+
+Baselines are curves: plain rounding and magnitude pruning with all that their bits allow
+(`synth/baselines.py`), and GPTQ-style rounding (`benchmarks/gptq.py`) at graded precisions, of each
+unit or each layer, whichever changes less. All are priced by the coder of programs. A point lies
+above a curve if its KL is lower than the curve's at the same bits, and its agreement not.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.gptq import gptq  # noqa: E402  (the repository is not a package)
+from benchmarks.networks import lenets  # noqa: E402
+from benchmarks.plot import Line, save_plot  # noqa: E402
+from benchmarks.report import RESULTS, Report  # noqa: E402
+from oracles.claims import Proved  # noqa: E402
+from synth.assembly import LayerChoice, assemble, original_bits, source_bits  # noqa: E402
+from synth.backends import connected  # noqa: E402
+from synth.baselines import pruned_at, rounded_at  # noqa: E402
+from synth.choice import Point, search_bits  # noqa: E402
+from synth.config import load_config  # noqa: E402
+from synth.figures import distances  # noqa: E402
+from synth.leftovers import working  # noqa: E402
+from synth.outputs import run_batches  # noqa: E402
+from synth.proofs import settled  # noqa: E402
+from synth.run import Job, Prepared, load_job, one_thread, prepared  # noqa: E402
+from synth.stopwatch import Stopwatch  # noqa: E402
+from synth.store import Store  # noqa: E402
+from synth.summary import coverage, validated  # noqa: E402
+
+NETWORKS = ("lenet1", "lenet5")
+SHARES = (0.03, 0.05, 0.08, 0.15)
+CURVE = (0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.125, 0.15, 0.18, 0.22)
+LEVELS = tuple(2.0 ** (i / 2) for i in range(-2, 15))  # of GPTQ: 1 to 8 bits, with the sign
+PROBES = 10_000
+CALIBRATION = 2048  # fit images that GPTQ sees; the paper uses 128 samples
+MAX_ERROR = 4.0
+# agreement of two prototypes that chose supports and dyadic weights, by their share of bits
+PROTOTYPES = {"lenet1": ((0.035, 0.981), (0.053, 0.989), (0.072, 0.991))}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One replacement on the test images."""
+
+    share: float
+    kl: float
+    agreement: float
+    accuracy: float
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--data", type=Path, default=ROOT.parent / "shared")
+    options.add_argument("--only", choices=NETWORKS)
+    given = options.parse_args()
+    names = NETWORKS if given.only is None else (given.only,)
+    missing = [str(f) for n in names for f in lenets.files(given.data, n) if not f.is_file()]
+    if missing:
+        options.error(f"{missing[0]} is missing: --data names the folder that holds data/, nets/")
+    report = Report("lenets", given.seed)
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
+            job = _job(Path(folder), name, given.data, given.jobs, given.seed)
+            _network(report, name, job)
+    return report.finish()
+
+
+def _job(folder: Path, name: str, data: Path, jobs: int, seed: int) -> Job:
+    (folder / "case.py").write_text(
+        f"import sys\nfrom functools import partial\nfrom pathlib import Path\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        f"from benchmarks.networks import lenets\n"
+        f"data = Path({str(data.absolute())!r})\n"
+        f"network = partial(lenets.network, data, {name!r})\n"
+        f"probes = partial(lenets.probes, data, {PROBES})\n"
+        f"unseen = partial(lenets.unseen, data)\n",
+        encoding="utf-8",
+    )
+    (folder / "case.toml").write_text(
+        '[network]\nfactory = "case.py:network"\n'
+        '[probes]\ninputs = "case.py:probes"\ntest_inputs = "case.py:unseen"\n'
+        f"[search]\nmax_error = {MAX_ERROR}\n"
+        f"[run]\njobs = {jobs}\nseed = {seed}\n",
+        encoding="utf-8",
+    )
+    return load_job(load_config(folder / "case.toml", {"run.out": str(folder / "run")}))
+
+
+def _network(report: Report, name: str, job: Job) -> None:
+    out, watch = job.config.out, Stopwatch()
+    with working(out), connected(job.workers), Store(out) as store, one_thread():
+        with prepared(job, job.network, store, watch) as found:
+            with watch.stage("choice"):
+                points = _points(job, found)
+            ours = [
+                _row(report, name, job, found, *pair) for pair in zip(SHARES, points, strict=True)
+            ]
+        report.rows.append({"network": name, "seconds": watch.seconds})
+        curves = {what: sorted(_curve(job, what), key=lambda m: m.share) for what in RIVALS}
+    for what, curve in curves.items():
+        for rival in curve:
+            report.rows.append({"network": f"{name}, {what} at {rival.share:.1%}"} | vars(rival))
+        _compare(report, name, ours, what, curve)
+    for share, agreement in PROTOTYPES.get(name, ()):
+        mine = _at(ours, share)
+        what = f"{name}: agreement at {share:.1%} of the bits, against a prototype"
+        report.check(what, mine.agreement, f">= {agreement}", mine.agreement >= agreement)
+    lines = [_line("programs", ours), *(_line(what, curve) for what, curve in curves.items())]
+    save_plot(RESULTS / f"{name}.svg", f"{name}: KL in nats by share of bits", lines)
+
+
+def _points(job: Job, found: Prepared) -> list[Point]:
+    """The choice of least KL within each share of the bits."""
+    at = lru_cache(maxsize=None)(found.chooser.at)
+    original = original_bits(job.network.layers)
+    return [search_bits(at, int(share * original))[-1] for share in SHARES]
+
+
+def _row(
+    report: Report, name: str, job: Job, found: Prepared, share: float, point: Point
+) -> Measured:
+    """Prove a point's programs, judge them on the test images, and add its row."""
+    choices, proofs = settled(
+        point.choices,
+        found.ranges,
+        job.grammar,
+        max_error=MAX_ERROR,
+        jobs=job.config.run.jobs,
+    )
+    held_out = validated(job, choices, found.ranges)
+    bits = source_bits(choices, job.grammar) / original_bits(job.network.layers)
+    proved = [p for p in proofs if isinstance(p.verdict, Proved)]
+    ratios = [p.bound_over_std for p in proved if p.bound_over_std is not None]
+    row = {
+        "bits_share": bits,
+        **{k: getattr(held_out, k) for k in ("agreement", "kl_mean", "accuracy_change")},
+        "accuracy_change_interval": held_out.accuracy_change_interval,
+        "verdict": held_out.verdict,
+        **{k: v for k, v in coverage(choices).items() if k != "coverage_weights"},
+        "proved": len(proved),
+        "bound_over_std": float(np.median(ratios)) if ratios else None,
+        "fvu_in_situ": held_out.fvu_in_situ.median,
+    }
+    label = f"{name} at {share:.0%} of the bits"
+    report.rows.append({"network": label} | row)
+    report.check(f"{label}: share of bits", bits, f"<= {share}", bits <= share)
+    opaque = row["units"]["opaque"]
+    report.check(f"{label}: opaque units", opaque, "0", opaque == 0)
+    return Measured(bits, held_out.kl_mean, held_out.agreement, held_out.accuracy_replaced)
+
+
+# baselines
+
+
+def _rounding(job: Job) -> Iterator[list[LayerChoice]]:
+    for share in CURVE:
+        yield rounded_at(job.network.layers, _bits(job, share), job.grammar)
+
+
+def _pruning(job: Job) -> Iterator[list[LayerChoice]]:
+    for share in CURVE:
+        yield pruned_at(job.network.layers, _bits(job, share), job.grammar)
+
+
+def _gptq(job: Job) -> Iterator[list[LayerChoice]]:
+    inputs = job.parts.fit.inputs
+    inputs = inputs.take(np.arange(min(len(inputs), CALIBRATION)))
+    for levels in LEVELS:
+        for common in (False, True):
+            yield gptq(job.network, inputs, levels, job.grammar, common=common)
+
+
+RIVALS: dict[str, Callable[[Job], Iterator[list[LayerChoice]]]] = {
+    "rounding": _rounding,
+    "pruning": _pruning,
+    "GPTQ": _gptq,
+}
+
+
+def _bits(job: Job, share: float) -> int:
+    return int(share * original_bits(job.network.layers))
+
+
+def _curve(job: Job, what: str) -> list[Measured]:
+    """A baseline on the test images, without the points that another beats at fewer bits."""
+    inputs, pick = job.parts.held_out.inputs, job.network.judge
+    original = run_batches(job.network.module, inputs, pick=pick)
+    found: list[Measured] = []
+    for choices in RIVALS[what](job):
+        module = assemble(job.network, choices, job.grammar)
+        outputs = run_batches(module, inputs, pick=pick)
+        far: dict[str, Any] = distances(original, outputs, job.parts.held_out.labels)
+        share = source_bits(choices, job.grammar) / original_bits(job.network.layers)
+        found.append(Measured(share, far["kl_mean"], far["agreement"], far["accuracy"]))
+    return [m for m in found if not any(r.share <= m.share and r.kl < m.kl for r in found)]
+
+
+def _compare(
+    report: Report, name: str, ours: Sequence[Measured], what: str, curve: Sequence[Measured]
+) -> None:
+    for mine in ours:
+        rival, where = _at(curve, mine.share), f"{name} at {mine.share:.1%}, against {what}"
+        report.check(f"{where}: KL", mine.kl, f"< {rival.kl:.3g}", mine.kl < rival.kl)
+        holds = mine.agreement >= rival.agreement
+        report.check(f"{where}: agreement", mine.agreement, f">= {rival.agreement:.4f}", holds)
+
+
+def _at(curve: Sequence[Measured], share: float) -> Measured:
+    """A curve between its points: log KL and the rest are linear in bits; its ends go on."""
+    if share <= curve[0].share or len(curve) == 1:
+        return replace(curve[0], share=share)
+    pairs = list(pairwise(curve))
+    a, b = next((p for p in pairs if p[1].share >= share), pairs[-1])
+    part = min((share - a.share) / (b.share - a.share), 1.0)
+    kl = a.kl ** (1 - part) * b.kl**part
+    rest = {k: (1 - part) * getattr(a, k) + part * getattr(b, k) for k in ("agreement", "accuracy")}
+    return Measured(share, kl, **rest)
+
+
+def _line(name: str, curve: Sequence[Measured]) -> Line:
+    return Line(name, tuple(m.share for m in curve), tuple(m.kl for m in curve))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
