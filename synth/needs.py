@@ -150,8 +150,10 @@ class Memory:
     def _prices(self, place: Place, load: Load, programs: float) -> Need:
         """What a front costs, unit by unit; workers wait, with what they keep of the layer."""
         layer, rows = place.layer, sampled(place, load)
-        numbers = 2 * layer.width + 4 * layer.units + 6 * CANDIDATES  # at a position
-        batch = self._priced(load) * (self.sizes.every + FLOAT * place.positions * numbers)
+        count, position = self._priced(load), FLOAT * place.positions
+        batch = count * (self.sizes.every + position * 4 * layer.units)
+        numbers = 2 * layer.width + 6 * CANDIDATES  # at a position
+        batch += min(count, price.AT_ONCE) * position * numbers
         kept = WORKER + rows.all * DOUBLE * layer.width if load.processes else 0.0
         parts = self._here(place, rows) | {SEARCH: load.here * kept, BATCH: batch}
         return self._at(place, load, "prices of programs", programs, parts)

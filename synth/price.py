@@ -7,11 +7,11 @@ are priced apart, as if they were uncorrelated.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
@@ -22,7 +22,9 @@ from synth.layers import Layer
 from synth.network import Network
 from synth.outputs import as_rows, log_probabilities
 
-PROBES = 512  # fit probes that prices are measured on, evenly spread: probes may be sorted
+PROBES = 4096  # fit probes that prices are measured on, evenly spread: probes may be sorted. Only
+# those with doubtful answers tell, and of many candidates the luckiest on too few would be chosen.
+AT_ONCE = 32  # of these, so that all candidates' maps stay near the cache
 LEAST = 8  # as few as these where gradients of more would be large
 HELD = 2**28  # numbers of all gradients together
 CLASSES = 16  # up to which the expectation over answers is exact
@@ -71,14 +73,27 @@ def costs(
     """
     source = network.record(probes, [layer.source, layer.name])
     maps, units = source[layer.source], source[layer.name]
-    siblings = torch.cat([units, _pre_maps(layer, maps)], 1)
+    before = torch.cat([_pre_maps(layer, part) for part in maps.split(AT_ONCE)])
+    siblings = torch.cat([units, before], 1)
     result = []
     for channel, candidates in enumerate(fronts):
-        outputs = _outputs(layer, candidates, maps, siblings, grammar)
-        errors = outputs - units[:, channel : channel + 1]
-        change = torch.einsum("snhw,nchw->snc", slopes[:, :, channel], errors)
-        result.append((0.5 * (change.double() ** 2).mean(1).sum(0)).cpu().numpy())
+        run = _Candidates(candidates, layer, grammar).to(maps.device)
+        unit = units[:, channel : channel + 1]
+        parts = zip(*(t.split(AT_ONCE) for t in (maps, siblings, unit)), strict=True)
+        errors = (run(part, read) - own for part, read, own in parts)
+        result.append(_cost(errors, slopes[:, :, channel]))
     return result
+
+
+def _cost(errors: Iterable[Tensor], slopes: Tensor) -> np.ndarray:
+    """(C,) nats, from batches of errors (n, C, h, w) and slopes (S, N, h, w)."""
+    total, start = 0.0, 0
+    for error in errors:
+        slope = slopes[:, start : start + len(error)].flatten(2).transpose(0, 1)
+        change = slope @ error.flatten(2).transpose(1, 2)  # (n, S, C)
+        total = total + (change.double() ** 2).sum((0, 1))
+        start += len(error)
+    return (0.5 * torch.as_tensor(total) / start).cpu().numpy()
 
 
 def _answers(log_p: Tensor, seed: int) -> list[tuple[Tensor, Tensor]]:
@@ -98,15 +113,20 @@ def _pre_maps(layer: Layer, maps: Tensor) -> Tensor:
     return rows.reshape(len(maps), *layer.out_shape[1:], layer.units).permute(0, 3, 1, 2)
 
 
-def _outputs(
-    layer: Layer,
-    candidates: Sequence[Candidate],
-    maps: Tensor,
-    siblings: Tensor,
-    grammar: Grammar,
-) -> Tensor:
+class _Candidates(nn.Module):
     """(N, C, h, w): candidates on the original sources; siblings are read from the original too."""
-    bank = compile_bank([c.program for c in candidates], layer.scope.index, grammar)
-    read = torch.from_numpy(bank.weight[:, layer.width :]).to(siblings)
-    rows = BankModule(bank, layer).to(maps.device).rows(maps)
-    return bank.heads(rows + torch.einsum("ru,nuhw->nrhw", read, siblings))
+
+    read: Tensor | None
+
+    def __init__(self, candidates: Sequence[Candidate], layer: Layer, grammar: Grammar) -> None:
+        super().__init__()
+        bank = compile_bank([c.program for c in candidates], layer.scope.index, grammar)
+        read = torch.from_numpy(bank.weight[:, layer.width :]).float()
+        self.module = BankModule(bank, layer)
+        self.register_buffer("read", read if read.any() else None)
+
+    def forward(self, maps: Tensor, siblings: Tensor) -> Tensor:
+        rows = self.module.rows(maps)
+        if self.read is not None:
+            rows = rows + torch.einsum("ru,nuhw->nrhw", self.read, siblings)
+        return self.module.bank.heads(rows)

@@ -25,7 +25,7 @@ from synth.engine import with_head
 from synth.fronts import judge
 from synth.network import Network
 from synth.outputs import kl_divergence, run_batches
-from synth.price import DRAWS, PROBES, costs, gradients, priced_probes
+from synth.price import DRAWS, costs, gradients, priced_probes
 
 
 class Squeezed(nn.Module):
@@ -165,11 +165,12 @@ def test_siblings_are_priced_as_they_were():
     assert priced(network, 0, 2, tap("0", 0), inputs) > 1e-6
 
 
-def test_prices_see_the_whole_of_sorted_probes():
+def test_prices_see_the_whole_of_sorted_probes(monkeypatch):
     """Probes that come class by class are priced from first to last, not by their first part."""
+    monkeypatch.setattr(price, "PROBES", 512)
     network, fit = read(seeded(nn.Linear(1, 2)), (1,)), Inputs([torch.arange(2000.0)[:, None]])
     (priced,) = priced_probes(network, fit)
-    assert len(priced) == PROBES and priced[0] == 0 and priced[-1] == 1999
+    assert len(priced) == 512 and priced[0] == 0 and priced[-1] == 1999
     assert (priced.diff(dim=0) <= 4).all()
     few = fit.take(np.arange(10))
     assert torch.equal(*priced_probes(network, few), *few.batch())
@@ -183,3 +184,21 @@ def test_large_networks_are_priced_on_fewer_probes(monkeypatch):
     assert len(*priced_probes(network, fit)) == 100
     monkeypatch.setattr(price, "HELD", 1)
     assert len(*priced_probes(network, fit)) == price.LEAST
+
+
+def test_prices_do_not_depend_on_how_many_probes_run_at_once(monkeypatch):
+    """Batches of probes add up to the whole, for references to siblings too."""
+    network = read(convolved(), (2, 4, 4))
+    fit = random_probes((2, 4, 4), fit=50).fit
+    layer, batch = network.layers[0], priced_probes(network, fit)
+    slopes = gradients(network, batch, seed=0)["0"]
+    programs = [disturbed(network, 0, 1, 0.1), tap("0", 0), const(0.25)]
+    evidence = next(gather(network, random_probes((2, 4, 4)), seed=0))
+    front = judge(unit_evidence(evidence, 1), programs, ["mine"] * 3)
+    fronts = [(), front, ()]
+    monkeypatch.setattr(price, "AT_ONCE", 1000)
+    (_, whole, _) = costs(network, layer, fronts, slopes, batch, CORE)
+    monkeypatch.setattr(price, "AT_ONCE", 7)
+    (nothing, parts, _) = costs(network, layer, fronts, slopes, batch, CORE)
+    assert nothing.shape == (0,) and (whole > 0).all()
+    assert np.allclose(parts, whole, rtol=1e-5)
