@@ -19,7 +19,7 @@ from synth.batches import Inputs, batch_size
 from synth.layers import Head, Layer
 from synth.modules import apply_heads
 from synth.network import Network
-from synth.survey import CHUNK_FLOATS, Moments, Survey, activations
+from synth.survey import CHUNK_FLOATS, Moments, Survey, activations, row_bytes
 from synth.walk import Walk
 
 FIT, EXTRA, SELECT = 0, 1, 2
@@ -178,8 +178,7 @@ def evidence_of(layer: Layer, fit: Maps, select: Maps, *, seed: int) -> LayerEvi
 
 def kept_rows(layer: Layer) -> int:
     """How many uniform patches are kept of fit, and of select, where there are so many."""
-    row = 4 * layer.width + 16 * layer.units
-    return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row))
+    return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row_bytes(layer)))
 
 
 def _ranges(layer: Layer, survey: Survey, select: Iterable[Tensor]) -> tuple[Ranges, int]:

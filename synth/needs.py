@@ -74,7 +74,7 @@ def sampled(place: Place, load: Load) -> Rows:
     """Uniform patches, and on fit the extremes of each unit that are not among them."""
     layer, kept = place.layer, kept_rows(place.layer)
     fit, select = load.fit * place.positions, load.select * place.positions
-    extremes = 2 * survey.EXTREMES * layer.units
+    extremes = min(2 * survey.EXTREMES * layer.units, survey.extreme_rows(layer))
     extra = min(round(extremes * (1 - kept / fit)), fit - kept) if fit > kept else 0
     return Rows(min(fit, kept) + extra, min(select, kept))
 

@@ -12,7 +12,8 @@ from synth.modules import apply_heads
 
 CHUNK_FLOATS = 2**23  # numbers of patches that are held at once
 BLOCK = 4096  # columns of one block of the Gram matrix, at most
-EXTREMES = 32  # patches kept for each unit at its top, and as many at its threshold
+EXTREMES = 32  # patches kept for each unit at its top, and as many at its threshold,
+EXTREME_BYTES = 2**27  # as long as all of them, with the activations beside them, take no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,16 @@ def blocks_of(layer: Layer) -> tuple[int, int]:
     """How many blocks the moments of a layer have, and how many columns each."""
     parts = 1 if layer.groups > 1 else -(-layer.fan // BLOCK)
     return layer.groups * parts, -(-layer.fan // parts)
+
+
+def row_bytes(layer: Layer) -> int:
+    """What a kept patch takes, with pre-activations and activations there."""
+    return 4 * layer.width + 16 * layer.units
+
+
+def extreme_rows(layer: Layer) -> int:
+    """How many patches are kept as extreme ones, at most; one at each top and threshold, always."""
+    return max(2 * layer.units, EXTREME_BYTES // row_bytes(layer))
 
 
 def activations(layer: Layer, pre: Tensor) -> Tensor:
@@ -90,9 +101,16 @@ class Survey:
 
     @property
     def extremes(self) -> np.ndarray:
-        """Rows of the largest pre-activations, and of those nearest to zero, of any unit."""
-        found = torch.cat([self._top.rows.flatten(), self._near.rows.flatten()])
-        return np.unique(found.cpu().numpy())
+        """Rows of the largest pre-activations, and of those nearest to zero, of any unit.
+
+        Where they would be more than `extreme_rows`, each unit keeps as many as the others, the
+        most extreme ones.
+        """
+        ranked = torch.cat([self._top.rows, self._near.rows], 1).cpu().numpy()  # (EXTREMES, 2U)
+        rows, first = np.unique(ranked, return_index=True)
+        rank = first // ranked.shape[1]
+        kept = np.bincount(rank).cumsum() <= extreme_rows(self.layer)
+        return rows[rank < max(1, kept.sum())]
 
     def _blocks(self, wide: Tensor) -> Tensor:
         """(B, n, f+1): the columns of each block, and a column of ones."""
@@ -147,7 +165,7 @@ def _shrunk(gram: Tensor, share: float) -> Tensor:
 
 
 class _Extremes:
-    """The rows of the largest values of each unit, over a stream."""
+    """(EXTREMES, U) the rows of the largest values of each unit over a stream, in order."""
 
     def __init__(self) -> None:
         self.values = self.rows = torch.zeros(0)
