@@ -122,7 +122,7 @@ def _own(layer: Layer, channel: int, weights: np.ndarray, narrow: bool) -> np.nd
     if not narrow:
         own = weights[layer.part(channel)]
         return own if np.count_nonzero(own) == np.count_nonzero(weights) else None
-    read = np.flatnonzero(weights[layer.fan :]) % layer.units
+    read = (np.flatnonzero(weights[layer.fan :]) % layer.units).tolist()
     return weights if all(layer.part(j) == layer.part(channel) for j in read) else None
 
 
