@@ -127,9 +127,9 @@ class Memory:
         numbers = max(survey.CHUNK_FLOATS, place.positions * layer.width)
         numbers = min(numbers, place.positions * layer.width * load.fit)
         rows = numbers / layer.width
-        chunk = numbers * (2 * FLOAT + 3 * DOUBLE) + 6 * DOUBLE * rows * layer.units
+        chunk = numbers * (2 * FLOAT + DOUBLE) + 6 * DOUBLE * rows * layer.units
         parts = {
-            MOMENTS: 3 * moments_bytes(layer),
+            MOMENTS: 2 * moments_bytes(layer),
             SAMPLE: last,
             BATCH: max(chunk, self._moving),
         }
