@@ -110,14 +110,20 @@ def _forms(
         return [None] * len(group.units)
     found: list[Affine | None] = []
     for unit, row in zip(group.units.tolist(), group.rows[ROWS, 0, 0, 0].tolist(), strict=True):
-        weights, bias = bank.weight[row], float(bank.bias[row])
-        if narrow:
-            found.append(_substituted(layer, weights, bias, head))
-            continue
-        own = weights[layer.part(channels[unit])]
-        alone = np.count_nonzero(own) == np.count_nonzero(weights)  # it reads no other group
-        found.append(_substituted(layer, own, bias, head) if alone else None)
+        channel, bias = channels[unit], float(bank.bias[row])
+        own = _own(layer, channel, bank.weight[row], narrow)
+        found.append(None if own is None else _substituted(layer, own, bias, head))
     return found
+
+
+def _own(layer: Layer, channel: int, weights: np.ndarray, narrow: bool) -> np.ndarray | None:
+    """A bank's row over the columns of the unit's group, and its siblings if `narrow`; None for one
+    that reads another group, directly or by a sibling."""
+    if not narrow:
+        own = weights[layer.part(channel)]
+        return own if np.count_nonzero(own) == np.count_nonzero(weights) else None
+    read = (np.flatnonzero(weights[layer.fan :]) % layer.units).tolist()
+    return weights if all(layer.part(j) == layer.part(channel) for j in read) else None
 
 
 def _substituted(layer: Layer, weights: np.ndarray, bias: float, head: HeadForm) -> Affine | None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from synth.evidence import LayerEvidence
-from synth.metric import FLOOR, RIDGE, own_constants, spread_of
+from synth.metric import FLOOR, RIDGE, inverse_factor, own_constants, spread_of
 
 TILE = 64  # constants whose errors are spread together
 ROWS = 8192  # patches, evenly spread over those of fit, on which biases are fitted
@@ -118,22 +118,22 @@ def _factors(evidence: LayerEvidence, caution: float, group: int) -> tuple[Facto
     size = grams.shape[1] - 1
     for number in range(parts):
         columns = np.arange(number * size, min((number + 1) * size, layer.fan))
-        keep = np.append(np.arange(len(columns)), size)
-        gram = grams[group * parts + number][np.ix_(keep, keep)]
-        gram[np.diag_indices_from(gram)] += caution * spread[np.append(columns, -1)]
-        found.append(_factor(gram))
+        block = grams[group * parts + number]
+        found.append(_factor(block, caution * spread[np.append(columns, -1)]))
     return tuple(found)
 
 
-def _factor(gram: np.ndarray) -> Factor:
-    """The columns of largest curvature first, the bias last."""
-    gram = gram.copy()
-    ridge = 100 * RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
-    gram[np.diag_indices_from(gram)] += ridge
-    order = np.argsort(-np.diagonal(gram)[:-1], kind="stable")
-    keep = np.append(order, len(order))
-    inverse = np.linalg.inv(gram[np.ix_(keep, keep)])
-    return Factor(order, np.linalg.cholesky((inverse + inverse.T) / 2).T)
+def _factor(block: np.ndarray, added: np.ndarray) -> Factor:
+    """Of a block that is filled up behind its own columns, with `added` (f+1,) on its diagonal: the
+    columns of largest curvature first, the bias last."""
+    keep = np.append(np.arange(len(added) - 1), len(block) - 1)
+    diagonal = np.diagonal(block)[keep] + added
+    diagonal += 100 * RIDGE * max(float(diagonal.sum()) / len(diagonal), np.finfo(float).tiny)
+    order = np.argsort(-diagonal[:-1], kind="stable")
+    places = np.append(order, len(order))
+    gram = block[np.ix_(keep[places], keep[places])]
+    gram[np.diag_indices_from(gram)] = diagonal[places]
+    return Factor(order, inverse_factor(gram))
 
 
 def _rounded(factor: Factor, own: np.ndarray, steps: np.ndarray, limits: np.ndarray) -> np.ndarray:

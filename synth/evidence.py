@@ -19,7 +19,7 @@ from synth.batches import Inputs, batch_size
 from synth.layers import Head, Layer
 from synth.modules import apply_heads
 from synth.network import Network
-from synth.survey import CHUNK_FLOATS, Moments, Survey, activations
+from synth.survey import CHUNK_FLOATS, Moments, Survey, activations, row_bytes
 from synth.walk import Walk
 
 FIT, EXTRA, SELECT = 0, 1, 2
@@ -54,7 +54,9 @@ class Ranges:
 
     `lower` and `upper` (width,) are the envelope of all fit and select patches, zero padding
     included; `variance` and `span` (U,) are each unit's variance and range on all fit patches, and
-    `constant` (U,) says whether it has one value on all patches of fit and select.
+    `constant` (U,) says whether it has one value on all patches of fit and select: its float64
+    activations are equal, or no column moves that it has a weight for, and then they differ by the
+    rounding of sums alone.
     """
 
     layer: Layer
@@ -68,7 +70,11 @@ class Ranges:
 @dataclass(frozen=True, eq=False)
 class LayerEvidence:
     """`patches` (n, width) float32 with `role` (n,) FIT, EXTRA or SELECT; `pre` and `target` (n, U)
-    float64, the units' pre-activations and activations there."""
+    float64, the units' pre-activations and activations there.
+
+    The target of a constant unit is one number, the float32 nearest to its float64 activation: that
+    is what the network computes, but for a rounding, and what a constant in its place can be.
+    """
 
     ranges: Ranges
     sample: Sample
@@ -166,13 +172,13 @@ def evidence_of(layer: Layer, fit: Maps, select: Maps, *, seed: int) -> LayerEvi
     patches = np.concatenate([_picked(layer, maps, rows) for maps, rows in pairs])
     pre = layer.pre(patches)
     target = activations(layer, torch.from_numpy(pre)).numpy()
+    target[:, ranges.constant] = target[0, ranges.constant].astype(np.float32) + 0.0  # no −0
     return LayerEvidence(ranges, sample, survey.moments, patches, pre, target)
 
 
 def kept_rows(layer: Layer) -> int:
     """How many uniform patches are kept of fit, and of select, where there are so many."""
-    row = 4 * layer.width + 16 * layer.units
-    return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row))
+    return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row_bytes(layer)))
 
 
 def _ranges(layer: Layer, survey: Survey, select: Iterable[Tensor]) -> tuple[Ranges, int]:
@@ -185,8 +191,17 @@ def _ranges(layer: Layer, survey: Survey, select: Iterable[Tensor]) -> tuple[Ran
         least = torch.minimum(least, values.amin(0))
         most = torch.maximum(most, values.amax(0))
         count += len(patches)
-    numbers = (low, high, survey.variance, survey.span, least == most)
+    constant = (least == most) | _still(layer, low < high)
+    spread = (torch.where(constant, 0.0, t) for t in (survey.variance, survey.span))
+    numbers = (low, high, *spread, constant)
     return Ranges(layer, *(t.cpu().numpy() for t in numbers)), count
+
+
+def _still(layer: Layer, moves: Tensor) -> Tensor:
+    """(U,) the units that have no weight for any column of those (width,) that move."""
+    weight = torch.tensor(layer.weight, device=moves.device)
+    parts = [moves[layer.part(c)] for c in range(layer.units)]
+    return torch.stack([~(weight[c] != 0)[part].any() for c, part in enumerate(parts)])
 
 
 def _patches(layer: Layer, sources: Iterable[Tensor]) -> Iterator[Tensor]:

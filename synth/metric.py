@@ -36,8 +36,7 @@ class Metric:
         """
         weights = np.argsort(-np.diagonal(self.gram)[:-1], kind="stable")
         order = np.append(weights, self.size)
-        inverse = np.linalg.inv(self.gram[np.ix_(order, order)])
-        return order, np.linalg.cholesky((inverse + inverse.T) / 2).T
+        return order, inverse_factor(self.gram[np.ix_(order, order)])
 
     def loss(self, theta: np.ndarray) -> float:
         """The loss of (F+1,) constants."""
@@ -103,6 +102,14 @@ def spread_of(evidence: LayerEvidence, part: slice) -> np.ndarray:
     ranges = evidence.ranges
     width = ranges.upper[part].astype(np.float64) - ranges.lower[part]
     return np.append(width**2 / 12, 0.0)
+
+
+def inverse_factor(gram: np.ndarray) -> np.ndarray:
+    """The upper Cholesky factor of the inverse of a Gram matrix."""
+    inverse = np.linalg.inv(gram)
+    inverse += inverse.T
+    inverse /= 2
+    return np.linalg.cholesky(inverse).T
 
 
 def _gated(

@@ -74,7 +74,7 @@ def sampled(place: Place, load: Load) -> Rows:
     """Uniform patches, and on fit the extremes of each unit that are not among them."""
     layer, kept = place.layer, kept_rows(place.layer)
     fit, select = load.fit * place.positions, load.select * place.positions
-    extremes = 2 * survey.EXTREMES * layer.units
+    extremes = min(2 * survey.EXTREMES * layer.units, survey.extreme_rows(layer))
     extra = min(round(extremes * (1 - kept / fit)), fit - kept) if fit > kept else 0
     return Rows(min(fit, kept) + extra, min(select, kept))
 
@@ -127,9 +127,9 @@ class Memory:
         numbers = max(survey.CHUNK_FLOATS, place.positions * layer.width)
         numbers = min(numbers, place.positions * layer.width * load.fit)
         rows = numbers / layer.width
-        chunk = numbers * (2 * FLOAT + 3 * DOUBLE) + 6 * DOUBLE * rows * layer.units
+        chunk = numbers * (2 * FLOAT + DOUBLE) + 6 * DOUBLE * rows * layer.units
         parts = {
-            MOMENTS: 3 * moments_bytes(layer),
+            MOMENTS: 2 * moments_bytes(layer),
             SAMPLE: last,
             BATCH: max(chunk, self._moving),
         }

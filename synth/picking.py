@@ -14,7 +14,7 @@ import numpy as np
 from grammars.coding import opaque_bits, program_bits
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
-from grammars.program import Node, count_terms
+from grammars.program import Node, const, count_terms
 from grammars.siblings import expand, references
 from oracles.evidence import fvu
 from synth.affine import float_bounds
@@ -112,12 +112,15 @@ class Picker:
         return near and candidate.bound <= self._epsilon[channel]
 
     def _status(self, channel: int, candidate: Candidate, cost: float) -> Status | None:
-        """What a constant is, if it may stand for the unit without being near to it."""
-        if candidate.program.op != "const":
-            return None
+        """What the unit is where a constant may stand for it without being near to it.
+
+        A unit that is constant on all probes is inactive whatever else says the same there: on a
+        source that does not move, a sum can be shorter than the constant and mean no more.
+        """
         if self.evidence.ranges.constant[channel] and candidate.worst == 0:
             return Status.INACTIVE
-        return Status.ABLATED if cost <= NOTHING * self.criteria.max_kl else None
+        free = candidate.program.op == "const" and cost <= NOTHING * self.criteria.max_kl
+        return Status.ABLATED if free else None
 
     def _references(self, candidate: Candidate) -> tuple[int, ...]:
         return references(candidate.program, self.layer.name)
@@ -207,9 +210,11 @@ class Picker:
         return np.array(found)
 
     def _constant(self, channel: int, candidate: Candidate, status: Status) -> UnitChoice:
-        situ = 0.0 if status is Status.INACTIVE else np.inf
+        if status is Status.INACTIVE:
+            value = const(float(self.evidence.target[0, channel]))
+            return self._unit(channel, candidate, value, 0.0, 0.0, status=status)
         program, local = candidate.program, candidate.fvu_select
-        return self._unit(channel, candidate, program, situ, local, status=status)
+        return self._unit(channel, candidate, program, np.inf, local, status=status)
 
     def _unit(
         self,

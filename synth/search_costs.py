@@ -76,7 +76,7 @@ def search_bytes(layer: Layer, rows: Rows, budget: int) -> float:
     if manner_of(layer) is Manner.THIN:
         return patches + max(judged, gated, rebiased)
     count, size = survey.blocks_of(layer)
-    factors = DOUBLE * (2 * count // layer.groups + 5) * (size + 1) ** 2
+    factors = DOUBLE * (2 * count // layer.groups + 3) * (size + 1) ** 2
     return patches + factors + max(judged, rebiased)
 
 

@@ -1,6 +1,7 @@
 """One pass over the patches of a layer: moments in blocks, envelope, statistics and extremes."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from synth.modules import apply_heads
 
 CHUNK_FLOATS = 2**23  # numbers of patches that are held at once
 BLOCK = 4096  # columns of one block of the Gram matrix, at most
-EXTREMES = 32  # patches kept for each unit at its top, and as many at its threshold
+EXTREMES = 32  # patches kept for each unit at its top, and as many at its threshold,
+EXTREME_BYTES = 2**27  # as long as all of them, with the activations beside them, take no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,16 @@ def blocks_of(layer: Layer) -> tuple[int, int]:
     return layer.groups * parts, -(-layer.fan // parts)
 
 
+def row_bytes(layer: Layer) -> int:
+    """What a kept patch takes, with pre-activations and activations there."""
+    return 4 * layer.width + 16 * layer.units
+
+
+def extreme_rows(layer: Layer) -> int:
+    """How many patches are kept as extreme ones, at most; one at each top and threshold, always."""
+    return max(2 * layer.units, EXTREME_BYTES // row_bytes(layer))
+
+
 def activations(layer: Layer, pre: Tensor) -> Tensor:
     """The units (n, U) from their pre-activations."""
     return apply_heads(layer.heads, pre)
@@ -53,26 +65,28 @@ class Survey:
 
     def add(self, patches: Tensor) -> None:
         """A batch of patches (n, width)."""
-        wide = patches.double()
-        pre = self.layer.pre(wide)
+        pre = self.layer.pre(patches.double())
         values = activations(self.layer, pre)
-        rows = self._blocks(wide)
-        self._gram = self._gram + rows.transpose(1, 2) @ rows
-        self._cross = self._cross + self._products(rows, pre)
-        self._sum = self._sum + values.sum(0)
-        self._squares = self._squares + (values**2).sum(0)
+        rows = self._blocks(patches)
+        self._gram += rows.transpose(1, 2) @ rows
+        self._cross += self._products(rows, pre)
+        self._sum += values.sum(0)
+        self._squares += (values**2).sum(0)
         self._bound(patches, values)
         self._top.add(pre, self.count)
         self._near.add(-pre.abs(), self.count)
         self.count += len(patches)
 
-    @property
+    @cached_property
     def moments(self) -> Moments:
-        """Moments; where patches are few for a block, its covariances are shrunk (`_shrunk`)."""
-        gram, cross = (torch.as_tensor(t) / self.count for t in (self._gram, self._cross))
+        """Moments; where patches are few for a block, its covariances are shrunk (`_shrink`).
+
+        The sums become them in place, because a wide layer's are large: no patches may follow.
+        """
+        gram, cross = (torch.as_tensor(t).div_(self.count) for t in (self._gram, self._cross))
         size = gram.shape[1] - 1
         if self.count < 2 * (size + 1):
-            gram = _shrunk(gram, size / (self.count + size))
+            _shrink(gram, size / (self.count + size))
             cross = self._units(gram)
         return Moments(gram.cpu().numpy(), cross.cpu().numpy())
 
@@ -90,16 +104,24 @@ class Survey:
 
     @property
     def extremes(self) -> np.ndarray:
-        """Rows of the largest pre-activations, and of those nearest to zero, of any unit."""
-        found = torch.cat([self._top.rows.flatten(), self._near.rows.flatten()])
-        return np.unique(found.cpu().numpy())
+        """Rows of the largest pre-activations, and of those nearest to zero, of any unit.
 
-    def _blocks(self, wide: Tensor) -> Tensor:
-        """(B, n, f+1): the columns of each block, and a column of ones."""
+        Where they would be more than `extreme_rows`, each unit keeps as many as the others, the
+        most extreme ones.
+        """
+        ranked = torch.cat([self._top.rows, self._near.rows], 1).cpu().numpy()  # (EXTREMES, 2U)
+        rows, first = np.unique(ranked, return_index=True)
+        rank = first // ranked.shape[1]
+        kept = np.bincount(rank).cumsum() <= extreme_rows(self.layer)
+        return rows[rank < max(1, kept.sum())]
+
+    def _blocks(self, patches: Tensor) -> Tensor:
+        """(B, n, f+1) float64: the columns of each block, and a column of ones."""
         count, size = blocks_of(self.layer)
-        filled = F.pad(wide, (0, count * size - wide.shape[1]))
-        parts = filled.unflatten(1, (count, size)).transpose(0, 1)
-        return F.pad(parts, (0, 1), value=1.0)
+        filled = F.pad(patches, (0, count * size - patches.shape[1]))
+        rows = patches.new_ones(count, len(patches), size + 1, dtype=torch.float64)
+        rows[..., :-1] = filled.unflatten(1, (count, size)).transpose(0, 1)
+        return rows
 
     def _products(self, rows: Tensor, pre: Tensor) -> Tensor:
         """(fan+1, U): each unit's columns, and the ones, with its pre-activation."""
@@ -131,23 +153,23 @@ class Survey:
         self.lower, self.upper, self.low, self.high = ends
 
 
-def _shrunk(gram: Tensor, share: float) -> Tensor:
-    """(B, f+1, f+1) with the covariances of columns a `share` smaller, their variances kept.
+def _shrink(gram: Tensor, share: float) -> None:
+    """Makes the covariances of columns in `gram` (B, f+1, f+1) a `share` smaller, not variances.
 
     Fewer patches than columns say nothing of most directions; left alone, a fit would take them for
     free (Ledoit and Wolf 2004).
     """
-    means = gram[:, :-1, -1]
+    inner, means = gram[:, :-1, :-1], gram[:, :-1, -1]
     outer = means[:, :, None] * means[:, None, :]
-    centred = gram[:, :-1, :-1] - outer
-    variances = torch.diag_embed(centred.diagonal(dim1=1, dim2=2))
-    result = gram.clone()
-    result[:, :-1, :-1] = outer + (1 - share) * centred + share * variances
-    return result
+    inner -= outer
+    variances = share * inner.diagonal(dim1=1, dim2=2)
+    inner *= 1 - share
+    inner += outer
+    inner.diagonal(dim1=1, dim2=2).add_(variances)
 
 
 class _Extremes:
-    """The rows of the largest values of each unit, over a stream."""
+    """(EXTREMES, U) the rows of the largest values of each unit over a stream, in order."""
 
     def __init__(self) -> None:
         self.values = self.rows = torch.zeros(0)

@@ -101,13 +101,14 @@ def _exact(evidence: UnitEvidence) -> Iterator[Node]:
 
 
 def _constants(evidence: UnitEvidence) -> Iterator[Node]:
-    """Zero, and the mean activation in short dyadics of its own size and of the unit's range."""
+    """Zero, and the mean activation in short dyadics of its own size and of the unit's range; of a
+    unit without range, its one value as a float32."""
     layer = evidence.layer
     values = layer.target[layer.fit, evidence.channel]
     span = float(layer.ranges.span[evidence.channel])
     yield const(0.0)
     if not span:
-        yield const(float(values[0]))  # not the mean: equal numbers have a sum that is rounded
+        yield const(float(np.float32(values[0])))  # the sum of equal numbers would be rounded
         return
     mean = float(values.mean())
     for size, widths in ((abs(mean), (2, 4, 6, 8)), (span, (3, 6, 24))):

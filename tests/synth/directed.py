@@ -10,7 +10,17 @@ from safetensors.torch import save_file
 from torch import nn
 from typed import Home
 
-ROTATION = np.linalg.qr(np.random.default_rng(2).standard_normal((6, 6)))[0]
+
+def reflected(*vector: int) -> np.ndarray:
+    """|v|² times the reflection that negates v, in integers."""
+    row = np.array(vector)
+    return row @ row * np.eye(len(row), dtype=int) - 2 * np.outer(row, row)
+
+
+# Exact, and so the same on every machine: a factorisation would depend on its library's last bit.
+TURNED = reflected(1, 2, 3, -1, 2, 1) @ reflected(2, 1, -1, 3, 1, 2)
+SCALE = 20 * 20
+ROTATION = TURNED / SCALE
 
 CONFIG = """
 [network]
@@ -42,8 +52,8 @@ def network() -> nn.Module:
     first, last = nn.Linear(10, 6), nn.Linear(6, 3)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        first.weight.copy_(torch.tensor(ROTATION.T @ weight))
-        first.bias.copy_(torch.tensor(ROTATION.T @ bias))
+        first.weight.copy_(torch.tensor(TURNED.T @ weight / SCALE))
+        first.bias.copy_(torch.tensor(TURNED.T @ bias / SCALE))
         last.weight.copy_(torch.randn(3, 6, generator=generator))
         last.bias.copy_(torch.tensor([0.5, 0.25, 0.0]))
     return nn.Sequential(OrderedDict(fc1=first, relu=nn.ReLU(), fc2=last))
@@ -65,7 +75,7 @@ def project(folder: Path, *, scale: float = 0.5) -> Home:
     (folder / "net.toml").write_text(CONFIG)
     pairs = torch.zeros(3, 6)
     pairs[0, 1], pairs[0, 4] = scale, -0.25
-    pairs[1] = torch.tensor([0.875, 0.001, 0.0, 0.75, 0.0, -0.002])
+    pairs[1] = torch.tensor([1.0, 0.001, 0.0, 0.5, 0.0, -0.002])
     pairs[2] = -pairs[0]
     save_file(
         {"fc1:pre": torch.tensor(ROTATION), "fc1": pairs},

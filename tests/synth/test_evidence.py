@@ -165,6 +165,20 @@ def test_wide_layers_keep_fewer_rows(monkeypatch):
     assert kept_rows(wide) == module.LEAST
 
 
+def test_extremes_of_wide_layers_are_fewer(monkeypatch, small_sample):
+    """Extreme rows take no more than their bytes; of each unit the most active patch is there."""
+    generator = np.random.default_rng(0)
+    layer = dense_layer(list(generator.standard_normal((20, 30))), [0.0] * 20, [RELU] * 20)
+    probes = random_probes((30,), fit=3000)
+    whole = dense_evidence(layer, probes)
+    monkeypatch.setattr(survey, "EXTREME_BYTES", 60 * survey.row_bytes(layer))
+    evidence = dense_evidence(layer, probes)
+    before, after = ((e.role == EXTRA).sum() for e in (whole, evidence))
+    assert 20 < after <= 60 < before
+    assert np.array_equal(evidence.pre[evidence.fit].max(0), whole.pre[whole.fit].max(0))
+    assert set(evidence.sample.fit) <= set(whole.sample.fit)
+
+
 def test_extremes_hold_a_rarely_active_unit(monkeypatch):
     """The few patches on which a unit is active are kept, however small the uniform sample."""
     for name in ("SAMPLE", "LEAST"):

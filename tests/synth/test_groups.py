@@ -32,7 +32,7 @@ from grammars.compiled import compile_bank
 from grammars.program import Node, call, const, linear, tap, taps_of
 from grammars.siblings import references
 from oracles.checker import check
-from oracles.claims import Proved
+from oracles.claims import Proved, Unknown
 from synth import evidence
 from synth.affine import affine_forms, float_bounds
 from synth.assembly import (
@@ -328,6 +328,38 @@ def test_scopes_of_equal_width_are_told_apart():
     bank = compile_bank([program], layer.scope.of(3).index, CORE)
     form = affine_forms(layer, [3], bank, narrow=True).bank
     assert form.weights.tolist() == [layer.weight[3].tolist()]
+
+
+def test_what_reads_another_group_has_no_bound():
+    """A unit of another group and its weights have no bound and no proof, in any scope: its columns
+    are as many as the unit's own and mean something else. Siblings of the own group have one."""
+    weight = np.tile(np.random.default_rng(0).standard_normal((1, 3)), (4, 1))
+    layer = Layer(
+        "layer",
+        "source",
+        (6, 1, 1),
+        (4, 1, 1),
+        Geometry((1, 1)),
+        weight,
+        np.zeros(4),
+        (RELU,) * 4,
+        2,
+    )
+    own = layer_evidence(layer, 0)
+
+    def bounds(*programs: Node) -> list[float]:
+        return [c.bound for c in judge(unit_evidence(own, 0), programs, ["hand"] * len(programs))]
+
+    def siblings(j: int) -> tuple[Node, Node]:
+        return tap("layer", j), call("relu", tap("layer:pre", j))
+
+    assert bounds(*siblings(1)) == [0, 0] and bounds(*siblings(3)) == [np.inf, np.inf]
+    for program in (*siblings(3), own_program(layer, 3)):
+        choice = chosen(layer, [program, None, None, None])
+        bank = compile_bank(choice.expanded(CORE)[:1], source_index(layer.scope), CORE)
+        assert float_bounds(own.ranges, [0], bank).tolist() == [np.inf]
+        first = prove_choices([choice], {"layer": own.ranges}, CORE, max_error=0.5)[0]
+        assert isinstance(first.verdict, Unknown)
 
 
 def test_rows_of_several_groups_are_refused():

@@ -13,7 +13,7 @@ from small import CORE, HEADS, unit_evidence
 
 from grammars.coding import program_bits
 from grammars.compiled import compile_bank
-from grammars.program import PRE, Node, count_terms, linear, tap
+from grammars.program import PRE, Node, const, count_terms, linear, tap
 from grammars.siblings import expand, references
 from oracles.evidence import fvu
 from synth import shifting
@@ -131,11 +131,11 @@ class Naive:
     ) -> UnitChoice | None:
         """The program that a candidate becomes, if it passes."""
         evidence, criteria = self.picker.evidence, self.picker.criteria
-        if candidate.program.op == "const":
-            if evidence.ranges.constant[channel] and candidate.worst == 0:
-                return self.unit(channel, candidate, candidate.program, Status.INACTIVE)
-            if cost <= NOTHING * criteria.max_kl:
-                return self.unit(channel, candidate, candidate.program, Status.ABLATED)
+        if evidence.ranges.constant[channel] and candidate.worst == 0:
+            value = const(float(evidence.target[0, channel]))
+            return self.unit(channel, candidate, value, Status.INACTIVE)
+        if candidate.program.op == "const" and cost <= NOTHING * criteria.max_kl:
+            return self.unit(channel, candidate, candidate.program, Status.ABLATED)
         if not self.allowed(channel, [candidate.fvu_fit, candidate.fvu_select], candidate.bound):
             return None
         passing = []

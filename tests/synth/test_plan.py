@@ -10,17 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import CORE, RELU, evidence_of, random_probes, read, seeded, unit_evidence
+from small import (
+    CORE,
+    RELU,
+    dense_evidence,
+    dense_layer,
+    evidence_of,
+    random_probes,
+    read,
+    seeded,
+    unit_evidence,
+)
 from torch import Tensor, nn
 from typed import Home, changed, project
 
+from synth import survey
 from synth.batches import Inputs
 from synth.config import load_config
 from synth.durations import Durations
 from synth.engines import linear
 from synth.engines.linear import LinearEngine
 from synth.errors import InputError
-from synth.evidence import Probes
+from synth.evidence import LEAST, Probes
 from synth.footprint import MIB, Footprint, check_memory, memory_text
 from synth.fronts import search_unit
 from synth.layers import Geometry, Layer
@@ -302,6 +313,18 @@ def test_counts_are_those_of_the_evidence(grouped: tuple[Network, Probes, Memory
         assert rows.fit == pytest.approx(len(evidence.fit), rel=0.05)
         proposed = LinearEngine().propose(unit_evidence(evidence), budget=2000, seed=0)
         assert candidates(place.layer, 2000) == pytest.approx(len(list(proposed)), rel=0.3)
+
+
+def test_extremes_of_wide_layers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where bytes bound the extreme rows, the plan counts no less than are kept, and not many more:
+    each unit keeps as many as the others."""
+    rows = list(np.random.default_rng(0).standard_normal((4, 16)))
+    layer, load = dense_layer(rows, [0.0] * 4, [RELU] * 4), Load(20_000, 300, 0)
+    monkeypatch.setattr(survey, "EXTREME_BYTES", 60 * survey.row_bytes(layer))
+    monkeypatch.setattr("synth.evidence.SAMPLE", LEAST)
+    kept = len(dense_evidence(layer, random_probes((16,), fit=load.fit, select=load.select)).fit)
+    counted = sampled(Place(layer, layer.name, True), load).fit
+    assert kept <= counted <= kept + 2 * layer.units + 0.1 * 60 and counted < LEAST + 60
 
 
 def test_manners_are_those_of_the_engine() -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import synth.survey as module
 from synth.layers import Geometry, Layer
 from synth.modules import apply_heads
-from synth.survey import EXTREMES, Survey, blocks_of
+from synth.survey import EXTREMES, Survey, blocks_of, extreme_rows, row_bytes
 
 
 def surveyed(layer: Layer, patches: torch.Tensor, size: int) -> Survey:
@@ -139,6 +139,26 @@ def test_extremes_are_the_true_ones(layer, seed, size, count):
     if all(len(np.unique(column)) == len(column) for column in pre.T):  # nothing is equally extreme
         tops = [np.argsort(-v, axis=0)[:count] for v in (pre, -np.abs(pre))]
         assert np.array_equal(found, np.unique(tops))
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), seeds, st.integers(1, 40), st.integers(1, 60))
+def test_extremes_are_bounded_in_bytes(layer, seed, size, rows):
+    """In so many rows every unit keeps as many as the others: the most extreme, one at least."""
+    patches = layer.geometry.patches(maps_of(layer, seed, samples=9))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "EXTREME_BYTES", rows * row_bytes(layer))
+        survey = surveyed(layer, patches, size)
+        found, most = survey.extremes, extreme_rows(layer)
+        patch.undo()
+        everything = survey.extremes
+    assert len(found) <= most == max(rows, 2 * layer.units)
+    pre = pre_of(layer, patches.double().numpy())
+    assume(all(len(np.unique(np.abs(column))) == len(column) for column in pre.T))
+    order = [np.argsort(-v, axis=0)[:EXTREMES] for v in (pre, -np.abs(pre))]
+    shares = [np.unique([o[:k] for o in order]) for k in range(1, len(order[0]) + 1)]
+    assert np.array_equal(found, [s for s in shares if len(s) <= most][-1])
+    assert np.array_equal(everything, shares[-1])
 
 
 def test_a_constant_unit_has_exactly_no_variance():
