@@ -1,7 +1,7 @@
 """Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,13 @@ class CompiledGroup:
     skeleton: Node
     units: np.ndarray
     rows: Mapping[TapKey, np.ndarray]
+
+    def part(self, units: Sequence[int]) -> "CompiledGroup":
+        """Those of some units that are in the group, numbered by their place among them."""
+        number = {unit: i for i, unit in enumerate(self.units.tolist())}
+        kept = [(i, number[unit]) for i, unit in enumerate(units) if unit in number]
+        places, here = np.array(kept, dtype=np.int64).reshape(-1, 2).T
+        return CompiledGroup(self.skeleton, places, {n: r[here] for n, r in self.rows.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +61,23 @@ class CompiledBank:
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
         """Units (n, U) of patches (n, F), in float64."""
-        rows = patches.astype(np.float64, copy=False) @ self.weight.T + self.bias
-        return self.heads(torch.from_numpy(rows)).numpy()
+        return self.outputs(patches.astype(np.float64, copy=False) @ self.weight.T)
+
+    def outputs(self, products: np.ndarray) -> np.ndarray:
+        """Units (n, U) from the products (n, R) of float64 patches with the rows' weights."""
+        return self.heads(torch.from_numpy(products + self.bias)).numpy()
+
+    def part(self, units: Sequence[int]) -> "CompiledBank":
+        """Some of the units, in the order given, and the rows that they read."""
+        groups = [g.part(units) for g in self.groups]
+        reads = [rows for g in groups for rows in g.rows.values()]
+        used = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *reads]))
+        few = tuple(
+            replace(g, rows={name: np.searchsorted(used, rows) for name, rows in g.rows.items()})
+            for g in groups
+            if len(g.units)
+        )
+        return CompiledBank(self.weight[used], self.bias[used], few, self.primitives)
 
 
 def compile_bank(
