@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from grammars.evaluation import Algebra, evaluate
-from grammars.hoist import ROWS, Group, Hoisted, grouped, hoist
+from grammars.hoist import ROWS, Group, Hoisted, grouped, headed_sum, hoist
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.primitive import Primitive, Transcendental
-from grammars.program import Node
+from grammars.program import Node, tap, terms_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +87,11 @@ def compile_bank(
 
     Raises KeyError for a tap without column.
     """
-    rows, groups = grouped([_complete(hoist(p, primitives), primitives) for p in programs])
+    places = {tap(*key): column for key, column in index.items()}
+    rows, groups = grouped([_split(p, places, primitives) for p in programs])
     weight = np.zeros((len(rows), len(index)))
     for number, row in enumerate(rows):
-        columns = [index[key] for key in row.weights]
-        weight[number, columns] = list(row.weights.values())
+        weight[number, row.columns] = row.weights
     bias = np.array([row.bias for row in rows])
     return CompiledBank(weight, bias, tuple(_compiled(g, primitives) for g in groups), primitives)
 
@@ -110,7 +110,34 @@ def run_group(group: CompiledGroup, rows: Tensor, primitives: Mapping[str, Primi
     return torch.as_tensor(value, dtype=rows.dtype, device=rows.device).expand(shape)
 
 
-def _complete(hoisted: Hoisted, primitives: Mapping[str, Primitive]) -> Hoisted:
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """Weights at columns."""
+
+    columns: list[int]
+    weights: Sequence[float]
+    bias: float
+
+
+def _split(
+    program: Node, places: Mapping[Node, int], primitives: Mapping[str, Primitive]
+) -> Hoisted[_Row]:
+    """A program as a skeleton and its rows over numbered taps."""
+    plain = headed_sum(program, primitives)
+    if plain is not None:
+        (inner,) = plain.rows
+        terms, bias = terms_of(inner)
+        columns = [places[atom] for _, atom in terms]
+        return Hoisted(plain.skeleton, (_Row(columns, [w for w, _ in terms], bias),))
+    hoisted = _complete(hoist(program, primitives), primitives)
+    rows = (
+        _Row([places[tap(*key)] for key in r.weights], [*r.weights.values()], r.bias)
+        for r in hoisted.rows
+    )
+    return Hoisted(hoisted.skeleton, tuple(rows))
+
+
+def _complete(hoisted: Hoisted[Affine], primitives: Mapping[str, Primitive]) -> Hoisted[Affine]:
     """Every tap that the skeleton still reads as an atom gets a row of its own, at the end."""
     raw = [key for key in _reads(hoisted.skeleton, primitives) if key[0] != ROWS]
     return Hoisted(hoisted.skeleton, (*hoisted.rows, *(Affine({key: 1.0}) for key in raw)))

@@ -79,12 +79,6 @@ def tap(bank: str, channel: int, dy: int = 0, dx: int = 0) -> Node:
     return Node("tap", (), (("bank", bank), *where))
 
 
-@lru_cache(maxsize=1 << 16)
-def tap_key(node: Node) -> tuple[str, int, int, int]:
-    """The bank, channel, row and column offset of a tap."""
-    return tuple(value for _, value in node.params)  # type: ignore[return-value]
-
-
 def const(value: float) -> Node:
     """A number. Raises ValueError unless it is finite."""
     return Node("const", (), (("value", _finite(value)),))

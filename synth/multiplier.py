@@ -20,7 +20,9 @@ MULTIPLIERS = (1e1, 1e9)  # bits per nat between which the search runs
 WIDTH = math.log(1.01)  # of the bracket of multipliers in the end, if nothing else ends the search
 AIM = 0.995  # of the largest divergence: where steps are meant to lead,
 NEAR = 0.99  # and from where on an accepted point leaves nothing to be gained
-SAME = 5e-4  # of the bits: as little between refused and accepted is not worth a walk
+SAME = 2.5e-3  # of the bits: as little between refused and accepted is not worth a walk
+JUMP = 1.05  # of divergence between refused and accepted: it is a staircase, with steps up again,
+STEP = 2 ** (1 / 12)  # of multipliers below the limit, of which some may then be accepted
 TINY = 1e-9  # of the largest divergence: as good as none
 SLOPES = (-4.0, -0.2)  # of log divergence over log multiplier that are believed
 FREE = 2  # steps that may go anywhere, before any must make up for those that gained little
@@ -37,6 +39,9 @@ def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple
     search = _Search(criteria, [at(MULTIPLIERS[1])])
     while not search.ended:
         search.add(at(math.exp(search.next())))
+    if search.is_staircase:
+        limit, left = search.best.multiplier, MOST - len(search.points)
+        search.points += [at(limit / STEP**i) for i in range(1, left + 1)]
     points, accepted = search.points, [p for p in search.points if p.accepted(criteria)]
     chosen = min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
     return (*(p for p in points if p is not chosen), chosen)
@@ -73,7 +78,19 @@ class _Search:
         if not best.accepted(self.criteria) or len(self.points) == MOST:
             return True
         same = self.refused is not None and best.bits - self.refused.bits <= SAME * best.bits
-        return same or self.high - self.low <= WIDTH or self._excess(best) >= math.log(NEAR / AIM)
+        return same or self.high - self.low <= WIDTH or self._is_near
+
+    @property
+    def is_staircase(self) -> bool:
+        """Whether the divergence jumps over its limit between refused and accepted."""
+        refused, best = self.refused, self.best
+        if refused is None or self._is_near:
+            return False
+        return refused.kl > max(JUMP * best.kl, self.criteria.max_kl)
+
+    @property
+    def _is_near(self) -> bool:
+        return self._excess(self.best) >= math.log(NEAR / AIM)
 
     def next(self) -> float:
         """The log of the multiplier to try next: by a secant, if that is safe."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
-from grammars.hoist import ROWS, hoist
-from grammars.program import Node, is_sum_of_taps, sum_of_taps, tap, terms_of
+from grammars.hoist import headed_sum
+from grammars.program import Node, sum_of_taps, terms_of
 from synth.assembly import source_index
 from synth.evidence import LayerEvidence
 from synth.metric import FLOOR
@@ -21,23 +21,13 @@ from synth.rounding import bias_step, grid_of
 
 LONG = 128  # terms of a program from which only the bias is fitted again
 ROWS_USED = 2048  # patches, evenly spread over those of fit, that biases are fitted on
-SLOT = tap(ROWS, 0)
 
 
 def is_long(program: Node, grammar: Grammar) -> bool:
-    """Whether a program is one affine row of more than `LONG` terms, under a head or not."""
-    inner = _sum(program)
-    if inner.op != "linear" or len(inner.args) <= LONG:
+    """Whether a program is one sum of more than `LONG` taps, under a head or not."""
+    if len(_sum(program).args) <= LONG:
         return False
-    if is_sum_of_taps(inner):
-        if inner is program:
-            return True
-        program = Node(program.op, inner.args[:1], program.params)  # bent as a longer one would be
-    found = hoist(program, grammar)
-    return len(found.rows) == 1 and found.skeleton in (
-        SLOT,
-        Node(program.op, (SLOT,), program.params),
-    )
+    return headed_sum(program, grammar) is not None
 
 
 @dataclass(frozen=True, eq=False)

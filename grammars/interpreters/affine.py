@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from grammars.evaluation import Algebra, Unsupported
 from grammars.primitive import Transcendental
-from grammars.program import Node, exact_product, exact_sum, is_sum_of_taps, tap_key
+from grammars.program import Node, exact_product, exact_sum, is_sum_of_taps
 
 TapKey = tuple[str, int, int, int]
 
@@ -40,7 +40,7 @@ class AffineAlgebra(Algebra):
             return self._sums[node]
         if not is_sum_of_taps(node):
             return None
-        weights, keys = node["weights"], map(tap_key, node.args)
+        weights, keys = node["weights"], (tuple([v for _, v in a.params]) for a in node.args)
         found = Affine(dict(zip(keys, weights, strict=True)), float(node["bias"]))  # type: ignore[arg-type]
         self._sums[node] = found
         return found
