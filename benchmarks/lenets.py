@@ -38,10 +38,11 @@ from oracles.claims import Proved  # noqa: E402
 from synth.assembly import LayerChoice, assemble, original_bits, source_bits  # noqa: E402
 from synth.backends import connected  # noqa: E402
 from synth.baselines import pruned_at, rounded_at  # noqa: E402
-from synth.choice import Point, search_bits  # noqa: E402
+from synth.choice import Point  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.figures import distances  # noqa: E402
 from synth.leftovers import working  # noqa: E402
+from synth.multiplier import search_bits  # noqa: E402
 from synth.outputs import run_batches  # noqa: E402
 from synth.proofs import settled  # noqa: E402
 from synth.run import Job, Prepared, load_job, one_thread, prepared  # noqa: E402

@@ -1,7 +1,7 @@
 """Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from grammars.evaluation import Algebra, evaluate
-from grammars.hoist import ROWS, Group, Hoisted, grouped, hoist
+from grammars.hoist import ROWS, Group, Hoisted, grouped, headed_sum, hoist
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.primitive import Primitive, Transcendental
-from grammars.program import Node
+from grammars.program import Node, tap, terms_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,13 @@ class CompiledGroup:
     skeleton: Node
     units: np.ndarray
     rows: Mapping[TapKey, np.ndarray]
+
+    def part(self, units: Sequence[int]) -> "CompiledGroup":
+        """Those of some units that are in the group, numbered by their place among them."""
+        number = {unit: i for i, unit in enumerate(self.units.tolist())}
+        kept = [(i, number[unit]) for i, unit in enumerate(units) if unit in number]
+        places, here = np.array(kept, dtype=np.int64).reshape(-1, 2).T
+        return CompiledGroup(self.skeleton, places, {n: r[here] for n, r in self.rows.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +61,23 @@ class CompiledBank:
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
         """Units (n, U) of patches (n, F), in float64."""
-        rows = patches.astype(np.float64, copy=False) @ self.weight.T + self.bias
-        return self.heads(torch.from_numpy(rows)).numpy()
+        return self.outputs(patches.astype(np.float64, copy=False) @ self.weight.T)
+
+    def outputs(self, products: np.ndarray) -> np.ndarray:
+        """Units (n, U) from the products (n, R) of float64 patches with the rows' weights."""
+        return self.heads(torch.from_numpy(products + self.bias)).numpy()
+
+    def part(self, units: Sequence[int]) -> "CompiledBank":
+        """Some of the units, in the order given, and the rows that they read."""
+        groups = [g.part(units) for g in self.groups]
+        reads = [rows for g in groups for rows in g.rows.values()]
+        used = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *reads]))
+        few = tuple(
+            replace(g, rows={name: np.searchsorted(used, rows) for name, rows in g.rows.items()})
+            for g in groups
+            if len(g.units)
+        )
+        return CompiledBank(self.weight[used], self.bias[used], few, self.primitives)
 
 
 def compile_bank(
@@ -65,11 +87,11 @@ def compile_bank(
 
     Raises KeyError for a tap without column.
     """
-    rows, groups = grouped([_complete(hoist(p, primitives), primitives) for p in programs])
+    places = {tap(*key): column for key, column in index.items()}
+    rows, groups = grouped([_split(p, places, primitives) for p in programs])
     weight = np.zeros((len(rows), len(index)))
     for number, row in enumerate(rows):
-        columns = [index[key] for key in row.weights]
-        weight[number, columns] = list(row.weights.values())
+        weight[number, row.columns] = row.weights
     bias = np.array([row.bias for row in rows])
     return CompiledBank(weight, bias, tuple(_compiled(g, primitives) for g in groups), primitives)
 
@@ -88,7 +110,34 @@ def run_group(group: CompiledGroup, rows: Tensor, primitives: Mapping[str, Primi
     return torch.as_tensor(value, dtype=rows.dtype, device=rows.device).expand(shape)
 
 
-def _complete(hoisted: Hoisted, primitives: Mapping[str, Primitive]) -> Hoisted:
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """Weights at columns."""
+
+    columns: list[int]
+    weights: Sequence[float]
+    bias: float
+
+
+def _split(
+    program: Node, places: Mapping[Node, int], primitives: Mapping[str, Primitive]
+) -> Hoisted[_Row]:
+    """A program as a skeleton and its rows over numbered taps."""
+    plain = headed_sum(program, primitives)
+    if plain is not None:
+        (inner,) = plain.rows
+        terms, bias = terms_of(inner)
+        columns = [places[atom] for _, atom in terms]
+        return Hoisted(plain.skeleton, (_Row(columns, [w for w, _ in terms], bias),))
+    hoisted = _complete(hoist(program, primitives), primitives)
+    rows = (
+        _Row([places[tap(*key)] for key in r.weights], [*r.weights.values()], r.bias)
+        for r in hoisted.rows
+    )
+    return Hoisted(hoisted.skeleton, tuple(rows))
+
+
+def _complete(hoisted: Hoisted[Affine], primitives: Mapping[str, Primitive]) -> Hoisted[Affine]:
     """Every tap that the skeleton still reads as an atom gets a row of its own, at the end."""
     raw = [key for key in _reads(hoisted.skeleton, primitives) if key[0] != ROWS]
     return Hoisted(hoisted.skeleton, (*hoisted.rows, *(Affine({key: 1.0}) for key in raw)))

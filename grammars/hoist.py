@@ -8,22 +8,26 @@ come from this one pass.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 from grammars.evaluation import Unsupported, argument_sorts, evaluate
 from grammars.interpreters.affine import Affine, AffineAlgebra
 from grammars.primitive import Primitive
-from grammars.program import Node, Sort, const, linear, tap, terms_of
+from grammars.program import Node, Sort, const, is_sum_of_taps, linear, tap, terms_of
 
 ROWS = ":rows"
 """The bank of a skeleton's rows; row i is its channel i."""
 
 
+Row = TypeVar("Row")
+
+
 @dataclass(frozen=True)
-class Hoisted:
+class Hoisted(Generic[Row]):
     """A program as a skeleton over affine rows; taps read as atoms stay in the skeleton."""
 
     skeleton: Node
-    rows: tuple[Affine, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Group:
     rows: tuple[tuple[int, ...], ...]
 
 
-def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted:
+def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted[Affine]:
     """Split a program into rows and a skeleton, which over its rows is the program, exactly."""
     rows: list[Affine] = []
     affine = partial(_affine, AffineAlgebra(), primitives)
@@ -72,9 +76,24 @@ def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted:
     return Hoisted(skeleton, tuple(rows))
 
 
-def grouped(hoisted: Sequence[Hoisted]) -> tuple[tuple[Affine, ...], tuple[Group, ...]]:
+def headed_sum(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted[Node] | None:
+    """A sum of taps, or one under a head that bends it, with the sum as it stands for its row.
+
+    `hoist` would say the same, but it looks at every term, and most programs are such long sums.
+    """
+    if is_sum_of_taps(program):
+        return Hoisted(tap(ROWS, 0), (program,))
+    if len(program.args) != 1 or not is_sum_of_taps(program.args[0]):
+        return None
+    (inner,) = program.args
+    headed = Node(program.op, (tap(ROWS, 0),), program.params)
+    one = Node(program.op, inner.args[:1], program.params)  # bent as many are, or as straight
+    return Hoisted(headed, (inner,)) if hoist(one, primitives).skeleton == headed else None
+
+
+def grouped(hoisted: Sequence[Hoisted[Row]]) -> tuple[tuple[Row, ...], tuple[Group, ...]]:
     """All rows in order, and the units grouped by equal skeleton (first come, first)."""
-    rows: list[Affine] = []
+    rows: list[Row] = []
     members: dict[Node, list[tuple[int, tuple[int, ...]]]] = {}
     for unit, one in enumerate(hoisted):
         span = tuple(range(len(rows), len(rows) + len(one.rows)))

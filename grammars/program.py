@@ -130,6 +130,11 @@ def terms_of(node: Node) -> tuple[tuple[tuple[float, Node], ...], float]:
     return ((1.0, node),), 0.0
 
 
+def is_sum_of_taps(node: Node) -> bool:
+    """Whether a node is a sum that has taps alone for terms: they come first, so the last tells."""
+    return node.op == "linear" and node.args[-1].op == "tap"
+
+
 def walk(node: Node) -> Iterator[Node]:
     """Every node of the tree, parents first."""
     stack = [node]
@@ -146,9 +151,14 @@ def taps_of(node: Node) -> tuple[Node, ...]:
 
 def count_terms(node: Node) -> int:
     """The number of leaves that a reader meets: taps and constants, parameters of calls aside."""
-    total = 0
-    for here in walk(node):
+    total, todo = 0, [node]
+    while todo:
+        here = todo.pop()
         total += here.op in ("tap", "const") or (here.op == "linear" and here["bias"] != 0.0)
+        if is_sum_of_taps(here):
+            total += len(here.args)
+        else:
+            todo.extend(here.args)
     return total
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from grammars.evaluation import argument_sorts
 from grammars.primitive import Primitive
-from grammars.program import PRE, Node, Sort, linear, terms_of, walk
+from grammars.program import PRE, Node, Sort, is_sum_of_taps, linear, terms_of
 
 
 def pre_of(program: Node, primitives: Mapping[str, Primitive]) -> Node:
@@ -15,9 +15,22 @@ def pre_of(program: Node, primitives: Mapping[str, Primitive]) -> Node:
 
 def references(program: Node, bank: str) -> tuple[int, ...]:
     """The channels of its own `bank` that a program reads, activations or pre-activations."""
-    own = (bank, f"{bank}{PRE}")
-    found = {n["channel"] for n in walk(program) if n.op == "tap" and n["bank"] in own}
-    return tuple(sorted(found))  # type: ignore[arg-type]
+    own, found, todo = (bank, f"{bank}{PRE}"), set(), [program]
+    while todo:
+        node = todo.pop()
+        if node.op == "tap" and node["bank"] in own:
+            found.add(node["channel"])
+        elif not _is_elsewhere(node, own):
+            todo.extend(node.args)
+    return tuple(sorted(found))
+
+
+def _is_elsewhere(node: Node, own: tuple[str, str]) -> bool:
+    """Whether a sum reads taps of one other bank alone; they are sorted by bank, and many."""
+    if not is_sum_of_taps(node):
+        return False
+    first, last = node.args[0]["bank"], node.args[-1]["bank"]
+    return first == last and first not in own
 
 
 def expand(

@@ -1,16 +1,15 @@
 """Choice: one point on every front, by price, layer by layer on replaced sources.
 
 A candidate costs bits, and nats of changed answers (`synth.price`); one multiplier, bits per nat,
-weighs them over the whole network and is searched for the fewest bits that select accepts. Layers
-are chosen in order, each program re-fitted to the original activations on the replaced sources;
-both its FVUs must pass, and its bound over the envelope must keep the claim ε fixed before.
+weighs them over the whole network (`synth.multiplier` searches for it). Layers are chosen in order,
+each program re-fitted to the original activations on the replaced sources; both its FVUs must pass,
+and its bound over the envelope must keep the claim ε fixed before.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 
 from grammars.grammar import Grammar
@@ -22,9 +21,6 @@ from synth.network import Network
 from synth.outputs import agreement, as_rows, kl_divergence, run_batches
 from synth.picking import Criteria, Fronts, Picker
 from synth.unread import without_unread
-
-MULTIPLIERS = (1e1, 1e9)  # bits per nat between which the search runs
-ROUNDS = 12  # bisections of that range
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,36 +78,3 @@ class Chooser:
     @cached_property
     def _original(self) -> torch.Tensor:
         return run_batches(self.network.module, self.probes.select, pick=self.network.judge)
-
-
-def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple[Point, ...]:
-    """Points at bisected multipliers, the chosen one last.
-
-    The chosen point has the fewest bits of those that select accepts, or the least KL where it
-    accepts none.
-    """
-    low, high = (float(np.log(m)) for m in MULTIPLIERS)
-    points = [at(MULTIPLIERS[1])]
-    for _ in range(ROUNDS if points[0].accepted(criteria) else 0):
-        middle = (low + high) / 2
-        points.append(at(float(np.exp(middle))))
-        low, high = (low, middle) if points[-1].accepted(criteria) else (middle, high)
-    accepted = [p for p in points if p.accepted(criteria)]
-    chosen = min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
-    return (*(p for p in points if p is not chosen), chosen)
-
-
-def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
-    """Points at bisected multipliers, the chosen one last: the least KL of those of at most `bits`.
-
-    Where none has so few, the one of fewest bits.
-    """
-    low, high = (float(np.log(m)) for m in MULTIPLIERS)
-    points = [at(MULTIPLIERS[0])]
-    for _ in range(ROUNDS):
-        middle = (low + high) / 2
-        points.append(at(float(np.exp(middle))))
-        low, high = (middle, high) if points[-1].bits <= bits else (low, middle)
-    few = [p for p in points if p.bits <= bits]
-    chosen = min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
-    return (*(p for p in points if p is not chosen), chosen)

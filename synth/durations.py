@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synth import survey
-from synth.choice import ROUNDS
+from synth.multiplier import EXPECTED
 from synth.needs import Load, Memory, Place, answers, moments_bytes, priced, sampled
 from synth.search_costs import (
     CANDIDATES,
@@ -49,7 +49,7 @@ class Durations:
             "prices": self._costs(place, load) if own and place.searched else 0.0,
             "evidence": self._evidence(place, load),
             "fronts": self._fronts(place, load) if place.searched else 0.0,
-            "choice": (1 + ROUNDS) * self._pick(place, load) if own else 0.0,
+            "choice": EXPECTED * self._pick(place, load) if own else 0.0,
         }
 
     def stages(self, load: Load, *, shuffled: bool) -> Seconds:

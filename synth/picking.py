@@ -1,43 +1,28 @@
 """Picking: for each unit of one layer the cheapest candidate that passes, all units at once.
 
-Each round tries the next candidate of every unit that has none yet: re-fitted to the original
-activations on the replaced sources, and as it was, whichever is nearer to the unit there. One
-matrix product judges the whole round.
+Each round tries the next candidate of every unit that has none yet (`synth.rivals`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from grammars.coding import opaque_bits, program_bits
-from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from grammars.program import Node, const, count_terms
-from grammars.siblings import expand, references
-from oracles.evidence import fvu
-from synth.affine import float_bounds
-from synth.assembly import LayerChoice, Status, UnitChoice, opaque_unit, source_index
-from synth.engine import Engine, UnitEvidence
+from grammars.siblings import references
+from synth.assembly import LayerChoice, Status, UnitChoice, opaque_unit
+from synth.engine import Engine
 from synth.evidence import LayerEvidence
 from synth.fronts import Candidate
 from synth.layers import Layer
-from synth.shifting import is_long, shifted
+from synth.rivals import Criteria, Judge, Passing, Trial
 
 SHORT = 16  # terms of a program that people read
 SHORT_SHARE = 0.25  # and its share of the unit's own bits
 NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing"
-
-
-@dataclass(frozen=True)
-class Criteria:
-    """What units must hold (`max_fvu`, `max_error` as a share of range) and what select must."""
-
-    max_fvu: float
-    max_error: float
-    max_kl: float
-    min_agreement: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,24 +32,6 @@ class Fronts:
     layer: Layer
     units: tuple[tuple[Candidate, ...], ...]
     costs: tuple[np.ndarray, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """A candidate of one unit, and the programs that may stand for it: re-fitted, and its own."""
-
-    channel: int
-    candidate: Candidate
-    programs: tuple[Node, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Errors:
-    """FVUs on select, in situ and local, and bounds over the envelope, of programs (P,)."""
-
-    situ: np.ndarray
-    local: np.ndarray
-    bound: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +76,7 @@ class Picker:
         if self._status(channel, candidate, cost) is not None:
             return True
         near = max(candidate.fvu_fit, candidate.fvu_select) <= self.criteria.max_fvu
-        return near and candidate.bound <= self._epsilon[channel]
+        return near and candidate.bound <= self._judge.epsilon[channel]
 
     def _status(self, channel: int, candidate: Candidate, cost: float) -> Status | None:
         """What the unit is where a constant may stand for it without being near to it.
@@ -138,7 +105,7 @@ class Picker:
         found: dict[int, UnitChoice] = {}
         todo = {c: iter(queue) for c, queue in queues.items() if queue}
         while todo:
-            tried: list[tuple[int, Candidate]] = []
+            trials: list[Trial] = []
             for channel in list(todo):
                 pair = next(todo[channel], None)
                 if pair is None:
@@ -147,67 +114,17 @@ class Picker:
                     found[channel] = self._constant(channel, pair[0], status)
                     del todo[channel]
                 else:
-                    tried.append((channel, pair[0]))
-            for choice in self._passing(self._trials(tried), siblings):
-                found[choice.channel] = choice
-                del todo[choice.channel]
+                    trials.append(Trial(channel, pair[0]))
+            for place, passing in self._judge.best(trials, siblings).items():
+                channel = trials[place].channel
+                found[channel] = self._chosen(trials[place], passing)
+                del todo[channel]
         scope = self.layer.scope
         return [found.get(c) or opaque_unit(c, scope) for c in range(self.layer.units)]
 
-    def _trials(self, tried: Sequence[tuple[int, Candidate]]) -> list[_Trial]:
-        """Candidates with their re-fitted selves; long ones are shifted all at once."""
-        if self.replaced is None:
-            return [_Trial(channel, c, (c.program,)) for channel, c in tried]
-        long = [(channel, c.program) for channel, c in tried if is_long(c.program, self.grammar)]
-        moved = shifted(self.evidence, self.replaced, long, self.grammar)
-        fitted: dict[int, Node | None] = {c: p for (c, _), p in zip(long, moved, strict=True)}
-        trials = []
-        for channel, candidate in tried:
-            new = fitted[channel] if channel in fitted else self._refitted(channel, candidate)
-            rivals = [p for p in (new, candidate.program) if p is not None]
-            trials.append(_Trial(channel, candidate, tuple(dict.fromkeys(rivals))))
-        return trials
-
-    def _refitted(self, channel: int, candidate: Candidate) -> Node | None:
-        unit = UnitEvidence(self.evidence, channel, self.grammar, self.replaced)
-        return self.engines[candidate.engine].refit(candidate.program, unit)
-
-    def _passing(
-        self, trials: Sequence[_Trial], siblings: Mapping[int, Node]
-    ) -> Iterator[UnitChoice]:
-        """For each trial that passes, the program that is nearest in situ."""
-        rows = [(t.channel, p) for t in trials for p in t.programs]
-        errors, start = self._errors(rows, siblings), 0
-        for trial in trials:
-            mine = range(start, start + len(trial.programs))
-            start += len(trial.programs)
-            able = [i for i in mine if self._passes(trial.channel, errors, i)]
-            if able:
-                best = min(able, key=lambda i: errors.situ[i])
-                situ, local = float(errors.situ[best]), float(errors.local[best])
-                yield self._unit(trial.channel, trial.candidate, rows[best][1], situ, local)
-
-    def _passes(self, channel: int, errors: _Errors, place: int) -> bool:
-        worst = max(errors.situ[place], errors.local[place])
-        return worst <= self.criteria.max_fvu and errors.bound[place] <= self._epsilon[channel]
-
-    def _errors(self, rows: Sequence[tuple[int, Node]], siblings: Mapping[int, Node]) -> _Errors:
-        """The errors of programs, with the siblings that they read written out."""
-        if not rows:
-            return _Errors(*np.zeros((3, 0)))
-        channels, name = [c for c, _ in rows], self.layer.name
-        plain = [expand(p, name, siblings.__getitem__, self.grammar) for _, p in rows]
-        bank = compile_bank(plain, self._index, self.grammar)
-        local = situ = self._fvus(bank.apply(self._local), channels)
-        if self.replaced is not None:
-            situ = self._fvus(bank.apply(self._situ), channels)
-        return _Errors(situ, local, float_bounds(self.evidence.ranges, channels, bank))
-
-    def _fvus(self, outputs: np.ndarray, channels: Sequence[int]) -> np.ndarray:
-        target, variance = self.evidence.target[self.evidence.select], self.evidence.ranges.variance
-        columns = enumerate(channels)
-        found = [fvu(outputs[:, [i]], target[:, c], float(variance[c]))[0] for i, c in columns]
-        return np.array(found)
+    def _chosen(self, trial: Trial, passing: Passing) -> UnitChoice:
+        program = passing.program()
+        return self._unit(trial.channel, trial.candidate, program, passing.situ, passing.local)
 
     def _constant(self, channel: int, candidate: Candidate, status: Status) -> UnitChoice:
         if status is Status.INACTIVE:
@@ -227,7 +144,8 @@ class Picker:
         status: Status | None = None,
     ) -> UnitChoice:
         scope = self.layer.scope.of(channel)
-        bits = program_bits(program, scope, self.grammar)
+        same = program == candidate.program
+        bits = candidate.bits if same else program_bits(program, scope, self.grammar)
         own = opaque_bits(len(scope.columns))
         short = count_terms(program) <= SHORT and bits <= SHORT_SHARE * own
         return UnitChoice(
@@ -241,23 +159,9 @@ class Picker:
         )
 
     @cached_property
-    def _epsilon(self) -> np.ndarray:
-        """(U,) ε, less a hair: bounds here are floats, and the exact recheck must not fail by a
-        bit."""
-        return self.criteria.max_error * self.evidence.ranges.span * (1 - 1e-9)
-
-    @cached_property
-    def _index(self) -> dict[tuple[str, int, int, int], int]:
-        return source_index(self.layer.scope)
-
-    @cached_property
-    def _local(self) -> np.ndarray:
-        return self.evidence.wide[self.evidence.select]
-
-    @cached_property
-    def _situ(self) -> np.ndarray:
-        assert self.replaced is not None
-        return self.replaced[self.evidence.select].astype(np.float64)
+    def _judge(self) -> Judge:
+        given = self.evidence, self.replaced, self.criteria, self.grammar, self.engines
+        return Judge(*given)
 
 
 def merged(

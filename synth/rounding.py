@@ -27,12 +27,11 @@ def bias_step(bias: float, step: float) -> float:
 
 def grid_of(values: Iterable[float]) -> float:
     """The largest power of two of which all values are multiples; 1 if all are zero."""
-    denominators = []
-    for value in values:
-        numerator, denominator = float(value).as_integer_ratio()
-        if numerator:
-            denominators.append((numerator & -numerator) / denominator)
-    return min(denominators, default=1.0)
+    numbers = np.fromiter(values, dtype=np.float64)
+    mantissas, exponents = np.frexp(numbers[numbers != 0])
+    integers = np.ldexp(mantissas, 53).astype(np.int64)
+    lowest = np.ldexp((integers & -integers).astype(np.float64), exponents - 53)
+    return float(lowest.min()) if lowest.size else 1.0
 
 
 def round_compensated(metric: Metric, step: float, *, bias_step: float | None = None) -> np.ndarray:

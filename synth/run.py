@@ -15,7 +15,7 @@ from synth import evidence_files
 from synth.assembly import LayerChoice, names_of, source_bits
 from synth.backends import Workers, check_workers, connected
 from synth.basis import directions_of, read_basis
-from synth.choice import Chooser, Point, search_multiplier
+from synth.choice import Chooser, Point
 from synth.config import Config, select_layers
 from synth.devices import check_device
 from synth.direction_search import DirectionPrograms, search_directions
@@ -34,6 +34,7 @@ from synth.keys import content_key
 from synth.layers import Layer
 from synth.leftovers import FOLDER, working
 from synth.loading import load_module
+from synth.multiplier import search_multiplier
 from synth.network import Network, read_network
 from synth.picking import Criteria, Fronts
 from synth.price import costs, gradients, priced_probes

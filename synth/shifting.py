@@ -5,13 +5,15 @@ costs no more than running it, and makes up for the mean of what the replaced so
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
-from grammars.hoist import ROWS, hoist
-from grammars.program import Node, sum_of_taps, tap, terms_of
+from grammars.hoist import headed_sum
+from grammars.program import Node, sum_of_taps, terms_of
 from synth.assembly import source_index
 from synth.evidence import LayerEvidence
 from synth.metric import FLOOR
@@ -19,19 +21,52 @@ from synth.rounding import bias_step, grid_of
 
 LONG = 128  # terms of a program from which only the bias is fitted again
 ROWS_USED = 2048  # patches, evenly spread over those of fit, that biases are fitted on
-SLOT = tap(ROWS, 0)
 
 
 def is_long(program: Node, grammar: Grammar) -> bool:
-    """Whether a program is one affine row of more than `LONG` terms, under a head or not."""
-    inner = _sum(program)
-    if inner.op != "linear" or len(inner.args) <= LONG:
+    """Whether a program is one sum of more than `LONG` taps, under a head or not."""
+    if len(_sum(program).args) <= LONG:
         return False
-    found = hoist(program, grammar)
-    return len(found.rows) == 1 and found.skeleton in (
-        SLOT,
-        Node(program.op, (SLOT,), program.params),
-    )
+    return headed_sum(program, grammar) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Shifts:
+    """Fits the biases of a layer's long programs on `replaced` patches (n, width)."""
+
+    evidence: LayerEvidence
+    replaced: np.ndarray
+    _shares: dict[int, np.ndarray] = field(init=False, repr=False, default_factory=dict)
+
+    def biases(self, channels: Sequence[int], weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """(P,) biases for rows of `weight` (P, width) and `bias` (P,), row i for a program of unit
+        channels[i]: those that lose least where the units' heads are open, on the rows' grids."""
+        pre = self._sources @ weight.T.astype(np.float32) + bias
+        shares = np.stack([self._share(c) for c in channels], axis=1)
+        error = self._targets[:, list(channels)] - pre
+        wanted = bias + (shares * error).sum(0) / shares.sum(0)
+        steps = [bias_step(b, grid_of(row)) for b, row in zip(wanted.tolist(), weight, strict=True)]
+        return np.array([round(b / s) * s for b, s in zip(wanted.tolist(), steps, strict=True)])
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        fit = self.evidence.fit
+        return fit[:: -(-len(fit) // ROWS_USED)]
+
+    @cached_property
+    def _sources(self) -> np.ndarray:
+        return self.replaced[self._rows]
+
+    @cached_property
+    def _targets(self) -> np.ndarray:
+        return self.evidence.pre[self._rows]
+
+    def _share(self, channel: int) -> np.ndarray:
+        """What each of the rows counts for a unit."""
+        if channel not in self._shares:
+            gates = self.evidence.gates(channel, self._rows) / len(self._rows)
+            self._shares[channel] = gates + FLOOR / len(self._rows)
+        return self._shares[channel]
 
 
 def shifted(
@@ -40,31 +75,22 @@ def shifted(
     programs: Sequence[tuple[int, Node]],
     grammar: Grammar,
 ) -> list[Node]:
-    """Long programs, each of (channel, program), with the biases that lose least where the units'
-    heads are open, on `replaced` patches (n, width)."""
+    """Long programs, each of (channel, program), with the biases that `Shifts` fits."""
     if not programs:
         return []
-    rows = evidence.fit[:: -(-len(evidence.fit) // ROWS_USED)]
-    channels = [c for c, _ in programs]
-    bank = compile_bank([_sum(p) for _, p in programs], source_index(evidence.scope), grammar)
-    pre = replaced[rows] @ bank.weight.T.astype(np.float32) + bank.bias
-    gates = np.stack([evidence.gates(c, rows) for c in channels], axis=1) / len(rows)
-    weights = gates + FLOOR / len(rows)
-    error = evidence.pre[rows][:, channels] - pre
-    shifts = (weights * error).sum(0) / weights.sum(0)
-    return [_moved(p, float(s)) for (_, p), s in zip(programs, shifts, strict=True)]
+    channels, nodes = [c for c, _ in programs], [p for _, p in programs]
+    bank = compile_bank([_sum(p) for p in nodes], source_index(evidence.scope), grammar)
+    biases = Shifts(evidence, replaced).biases(channels, bank.weight, bank.bias)
+    return [with_bias(p, b) for p, b in zip(nodes, biases.tolist(), strict=True)]
+
+
+def with_bias(program: Node, bias: float) -> Node:
+    """A long program with another bias."""
+    inner = _sum(program)
+    new = sum_of_taps([w for w, _ in terms_of(inner)[0]], inner.args, bias)
+    return new if inner is program else Node(program.op, (new,), program.params)
 
 
 def _sum(program: Node) -> Node:
     """What the head of a program is applied to; the program itself if it has none."""
     return program if program.op == "linear" or len(program.args) != 1 else program.args[0]
-
-
-def _moved(program: Node, shift: float) -> Node:
-    """The program with a bias near bias + shift, on the grid of its constants."""
-    inner = _sum(program)
-    terms, bias = terms_of(inner)
-    weights = [w for w, _ in terms]
-    step = bias_step(bias + shift, grid_of(weights))
-    new = sum_of_taps(weights, inner.args, round((bias + shift) / step) * step)
-    return new if inner is program else Node(program.op, (new,), program.params)

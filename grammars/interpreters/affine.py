@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from grammars.evaluation import Algebra, Unsupported
 from grammars.primitive import Transcendental
-from grammars.program import Node, exact_product, exact_sum
+from grammars.program import Node, exact_product, exact_sum, is_sum_of_taps
 
 TapKey = tuple[str, int, int, int]
 
@@ -38,7 +38,7 @@ class AffineAlgebra(Algebra):
         """A sum of taps as it stands: most programs are little else, and they are long."""
         if node in self._sums:
             return self._sums[node]
-        if node.op != "linear" or any(a.op != "tap" for a in node.args):
+        if not is_sum_of_taps(node):
             return None
         weights, keys = node["weights"], (tuple([v for _, v in a.params]) for a in node.args)
         found = Affine(dict(zip(keys, weights, strict=True)), float(node["bias"]))  # type: ignore[arg-type]

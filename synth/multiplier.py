@@ -1,0 +1,139 @@
+"""The multiplier of a choice: bits per nat, searched for the fewest bits that select accepts.
+
+Beyond what the dearest programs lose, the divergence of a choice falls about as one over its
+multiplier: a bit more for a weight takes three quarters of what its rounding costs, so that at the
+best exchange m each weight costs 1/(2 ln 2 · m) nats. Secants of log divergence over log multiplier
+thus lead to the limit in few steps, each of which is a walk through the network. Divergence is a
+staircase in small networks, and agreement may be what refuses: steps are held so near to the
+middle of the bracket that at most two more are needed than by bisection (the projection of
+the method ITP, Oliveira and Takahashi 2020).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from synth.choice import Point
+from synth.picking import Criteria
+
+MULTIPLIERS = (1e1, 1e9)  # bits per nat between which the search runs
+WIDTH = math.log(1.01)  # of the bracket of multipliers in the end, if nothing else ends the search
+AIM = 0.995  # of the largest divergence: where steps are meant to lead,
+NEAR = 0.99  # and from where on an accepted point leaves nothing to be gained
+SAME = 2.5e-3  # of the bits: as little between refused and accepted is not worth a walk
+JUMP = 1.05  # of divergence between refused and accepted: it is a staircase, with steps up again,
+STEP = 2 ** (1 / 12)  # of multipliers below the limit, of which some may then be accepted
+TINY = 1e-9  # of the largest divergence: as good as none
+SLOPES = (-4.0, -0.2)  # of log divergence over log multiplier that are believed
+FREE = 2  # steps that may go anywhere, before any must make up for those that gained little
+MOST = 13  # points
+EXPECTED = 6  # points that are tried in a network of many units
+
+
+def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple[Point, ...]:
+    """Points at the multipliers that were tried, the chosen one last.
+
+    The chosen point has the fewest bits of those that select accepts, or the least KL where it
+    accepts none.
+    """
+    search = _Search(criteria, [at(MULTIPLIERS[1])])
+    while not search.ended:
+        search.add(at(math.exp(search.next())))
+    if search.is_staircase:
+        limit, left = search.best.multiplier, MOST - len(search.points)
+        search.points += [at(limit / STEP**i) for i in range(1, left + 1)]
+    points, accepted = search.points, [p for p in search.points if p.accepted(criteria)]
+    chosen = min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
+    return (*(p for p in points if p is not chosen), chosen)
+
+
+def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
+    """Points at bisected multipliers, the chosen one last: the least KL of those of at most `bits`.
+
+    Where none has so few, the one of fewest bits.
+    """
+    low, high = map(math.log, MULTIPLIERS)
+    points = [at(MULTIPLIERS[0])]
+    while len(points) < MOST and not any((1 - SAME) * bits <= p.bits <= bits for p in points):
+        middle = (low + high) / 2
+        points.append(at(math.exp(middle)))
+        low, high = (middle, high) if points[-1].bits <= bits else (low, middle)
+    few = [p for p in points if p.bits <= bits]
+    chosen = min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
+    return (*(p for p in points if p is not chosen), chosen)
+
+
+@dataclass(eq=False)
+class _Search:
+    """All points so far, the dearest first, and the bracket in logs of multipliers.
+
+    `high` is accepted, and `low` refused, or the least multiplier before anything is.
+    """
+
+    criteria: Criteria
+    points: list[Point]
+    low: float = math.log(MULTIPLIERS[0])
+    high: float = math.log(MULTIPLIERS[1])
+    refused: Point | None = None
+    best: Point = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.best = self.points[0]
+
+    def add(self, point: Point) -> None:
+        self.points.append(point)
+        if point.accepted(self.criteria):
+            self.high, self.best = math.log(point.multiplier), point
+        else:
+            self.low, self.refused = math.log(point.multiplier), point
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is accepted at all, or a further point would save next to nothing."""
+        best = self.best
+        if not best.accepted(self.criteria) or len(self.points) == MOST:
+            return True
+        same = self.refused is not None and best.bits - self.refused.bits <= SAME * best.bits
+        return same or self.high - self.low <= WIDTH or self._is_near
+
+    @property
+    def is_staircase(self) -> bool:
+        """Whether the divergence jumps over its limit between refused and accepted."""
+        refused, best = self.refused, self.best
+        if refused is None or self._is_near:
+            return False
+        return refused.kl > max(JUMP * best.kl, self.criteria.max_kl)
+
+    @property
+    def _is_near(self) -> bool:
+        return self._excess(self.best) >= math.log(NEAR / AIM)
+
+    def next(self) -> float:
+        """The log of the multiplier to try next: by a secant, if that is safe."""
+        wanted = self._secant()
+        if wanted <= self.low and self.refused is None:
+            return self.low
+        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        whole = math.log(MULTIPLIERS[1] / MULTIPLIERS[0])
+        allowed = whole * 2.0 ** (FREE - len(self.points)) - half
+        free = min(max(allowed, 0.0), half - WIDTH / 2)
+        return min(max(wanted, middle - free), middle + free)
+
+    def _secant(self) -> float:
+        """Where the line through the two points nearest to the limit meets what is aimed at.
+
+        The dearest point, which others are measured from, is none of them.
+        """
+        latest = [*reversed(self.points[1:] or self.points)]
+        known = sorted(latest, key=lambda p: abs(self._excess(p)))[:2]
+        (x, y), *other = ((math.log(p.multiplier), self._excess(p)) for p in known)
+        slope = -1.0
+        for a, b in other:
+            slope = min(max((b - y) / (a - x), SLOPES[0]), SLOPES[1])
+        return x - y / slope
+
+    def _excess(self, point: Point) -> float:
+        """The log of the divergence beyond that of the dearest point, over what is aimed at."""
+        floor = self.points[0].kl if len(self.points) > 1 else 0.0
+        most = self.criteria.max_kl - floor
+        return math.log(max(TINY * most, min(most / TINY, point.kl - floor)) / (AIM * most))
