@@ -236,7 +236,7 @@ class _Writer:
     def node(self, node: Node) -> None:
         self.out.code(self.words[node.op])
         if node.op == "tap":
-            self.out.bits(self.position(node), self.scope.width)
+            self.out.bits(*self.positions([node]), self.scope.width)
         elif node.op == "const":
             write_dyadic(self.out, float(node["value"]))  # type: ignore[arg-type]
         elif node.op == "linear":
@@ -260,7 +260,7 @@ class _Writer:
         if longest > LONGEST or any(a.op != "tap" for a in node.args):
             self.mixed(node)
             return
-        positions = np.array([self.position(a) for a in node.args])
+        positions = np.array(self.positions(node.args))
         order = np.argsort(positions)
         self.best(_Terms(positions[order], np.array(integers)[order]), exponent, bias)
 
@@ -304,11 +304,11 @@ class _Writer:
         self.out.rices(values, parameter)
         return parameter
 
-    def position(self, node: Node) -> int:
+    def positions(self, taps: Sequence[Node]) -> list[int]:
         try:
-            return self.scope.places[node]
-        except KeyError:
-            key = tuple(value for _, value in node.params)
+            return list(map(self.scope.places.__getitem__, taps))
+        except KeyError as error:
+            key = tuple(value for _, value in error.args[0].params)
             raise ValueError(f"tap {key} is not readable from bank {self.scope.bank!r}") from None
 
 
