@@ -52,12 +52,13 @@ def round_on_grids(metric: Metric, steps: np.ndarray, bias_steps: np.ndarray) ->
     order, factor = metric.elimination
     grids = np.repeat(steps[None], metric.size + 1, axis=0)
     grids[-1] = bias_steps
+    scales = 1 / grids  # of powers of two, so that products are as exact as quotients
     theta = np.repeat(metric.target[order][:, None], len(steps), axis=1)
     for start in range(0, len(theta), TILE):
         stop = min(start + TILE, len(theta))
         errors = np.empty((stop - start, len(steps)))
         for i in range(start, stop):
-            rounded = np.round(theta[i] / grids[i]) * grids[i]
+            rounded = np.rint(theta[i] * scales[i]) * grids[i]
             errors[i - start] = (theta[i] - rounded) / factor[i, i]
             theta[i] = rounded
             theta[i + 1 : stop] -= factor[i, i + 1 : stop, None] * errors[i - start]

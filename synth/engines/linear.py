@@ -9,7 +9,7 @@ metric that all units share (`synth.dead_zone`).
 import math
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from itertools import islice, product
+from itertools import islice
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from grammars.program import PRE, Node, const, linear, tap
 from synth.dead_zone import Roundings, rebiased, roundings
 from synth.engine import UnitEvidence, weighted_taps, with_head
 from synth.layers import Layer
-from synth.metric import Metric, refit_metric, unit_metric
+from synth.metric import Metric, own_constants, refit_metric, spread_of, unit_metric
 from synth.rounding import bias_step, grid_of, round_compensated, round_on_grids
 from synth.shifting import is_long, shifted
 from synth.sparse import supports, thin
@@ -32,6 +32,7 @@ THIN = 1e10  # units · weights³ up to which a unit has a metric of its own
 COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
 KEPT = (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05)  # shares of weights that wide units may keep
+SHARES = {0: 8, 1: 8, 2: 8, 3: 3, 4: 2, 5: 2}  # how many of them are worth trying on a coarse grid
 FINER = 1.2  # support sizes of wide units grow by this factor
 THINNED = 1.12  # a wide unit's candidates differ by this factor in bits
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
@@ -149,8 +150,7 @@ def _grids(
 
 def _thin(evidence: UnitEvidence) -> Iterator[Node]:
     """Those sparse roundings of a unit of many weights that no other beats in bits and loss."""
-    for caution in CAUTIONS[:2]:
-        metric = unit_metric(evidence.layer, evidence.channel, caution=caution)
+    for metric in _wary(evidence):
         rows, steps, finer = [], [], []
         for size, support in thin(metric, _sizes(metric.size, growth=FINER)).items():
             inner, keep = metric.restricted(support), np.append(support, metric.size)
@@ -169,13 +169,23 @@ def _thin(evidence: UnitEvidence) -> Iterator[Node]:
             yield from _best(evidence, found, np.concatenate(finer))
 
 
+def _wary(evidence: UnitEvidence) -> Iterator[Metric]:
+    """The unit's metric without caution and with a little; patches are summed up once for both."""
+    layer, channel = evidence.layer, evidence.channel
+    bare = unit_metric(layer, channel, caution=CAUTIONS[0])
+    yield bare
+    spread = CAUTIONS[1] * spread_of(layer, layer.layer.part(channel))
+    gram, own = bare.gram + np.diag(spread), own_constants(layer, channel)
+    yield Metric(gram, np.linalg.solve(gram, bare.gram @ bare.target + spread * own))
+
+
 def _shared(evidence: UnitEvidence) -> Iterator[Node]:
     """Those roundings of a unit of many weights that no other beats in bits and loss."""
     weights = evidence.layer.layer.weight[evidence.channel]
     largest = float(np.abs(weights).max(initial=0.0))
     if not largest:
         return
-    pairs = [*product(COARSE, KEPT), *product(FINE, (1.0,))]
+    pairs = [(j, kept) for j in (*COARSE, *FINE) for kept in KEPT[: SHARES.get(j, 1)]]
     steps = np.exp2(math.floor(math.log2(largest)) - np.array([j for j, _ in pairs], dtype=float))
     kept, bias = [k for _, k in pairs], float(evidence.layer.layer.bias[evidence.channel])
     bias_steps = np.array([bias_step(bias, step) for step in steps])
