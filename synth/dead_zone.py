@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from synth.evidence import FIT, LayerEvidence
+from synth.factors import inverse_factor
 from synth.metric import FLOOR, RIDGE, own_constants, spread_of
 
 TILE = 64  # constants whose errors are spread together
@@ -131,8 +132,7 @@ def _factor(gram: np.ndarray) -> Factor:
     gram[np.diag_indices_from(gram)] += ridge
     order = np.argsort(-np.diagonal(gram)[:-1], kind="stable")
     keep = np.append(order, len(order))
-    inverse = np.linalg.inv(gram[np.ix_(keep, keep)])
-    return Factor(order, np.linalg.cholesky((inverse + inverse.T) / 2).T)
+    return Factor(order, inverse_factor(gram[np.ix_(keep, keep)]))
 
 
 def _rounded(factor: Factor, own: np.ndarray, steps: np.ndarray, limits: np.ndarray) -> np.ndarray:

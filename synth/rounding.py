@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from synth.factors import inverse_factor
 from synth.metric import Metric
 
 BIAS_SHIFT = 2  # the bias may be finer than the weights by this many bits
@@ -49,7 +50,8 @@ def round_compensated(metric: Metric, step: float, *, bias_step: float | None = 
 
 def round_on_grids(metric: Metric, steps: np.ndarray, bias_steps: np.ndarray) -> np.ndarray:
     """(K, F+1) constants: the compensated rounding on each of K grids, all in one pass."""
-    order, factor = metric.elimination
+    order = np.append(np.argsort(-np.diagonal(metric.gram)[:-1], kind="stable"), metric.size)
+    factor = inverse_factor(metric.gram[np.ix_(order, order)])
     grids = np.repeat(steps[None], metric.size + 1, axis=0)
     grids[-1] = bias_steps
     scales = 1 / grids  # of powers of two, so that products are as exact as quotients
