@@ -236,7 +236,7 @@ class _Writer:
     def node(self, node: Node) -> None:
         self.out.code(self.words[node.op])
         if node.op == "tap":
-            self.out.bits(*self.positions([node]), self.scope.width)
+            self.out.bits(self.positions([node])[0], self.scope.width)
         elif node.op == "const":
             write_dyadic(self.out, float(node["value"]))  # type: ignore[arg-type]
         elif node.op == "linear":

@@ -1,7 +1,7 @@
 """The triangular factor by which the error of one constant is spread over those that follow."""
 
 import numpy as np
-from scipy.linalg.lapack import dtrtri
+from scipy.linalg.lapack import dtrtri  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def inverse_factor(gram: np.ndarray) -> np.ndarray:
