@@ -1,22 +1,30 @@
 """How numbers and parameters are written into a stream: dyadics, sums over one exponent, grids."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from grammars.primitive import Parameter, Real
 from grammars.program import Value
 from grammars.stream import BitReader, BitWriter, unzigzag, zigzag
 
+MANTISSA = 53  # bits of a float
 TYPICAL_EXPONENT = -6  # most programs speak in sixty-fourths; other exponents cost more
 
 
-def common_exponent(values: Sequence[float]) -> tuple[int, list[int]]:
+def common_exponent(values: Sequence[float] | np.ndarray) -> tuple[int, list[int]]:
     """The largest e with every value an integer times 2^e, and those integers; 0 for zeros."""
-    pairs = [odd_part(v) for v in values]
-    exponent = min((e for m, e in pairs if m), default=0)
-    return exponent, [m << (e - exponent) if m else 0 for m, e in pairs]
+    mantissas, exponents = np.frexp(np.asarray(values, dtype=np.float64))
+    integers = np.ldexp(mantissas, MANTISSA).astype(np.int64)
+    trailing = np.frexp((integers & -integers).astype(np.float64))[1] - 1
+    lowest = (exponents - MANTISSA + trailing)[integers != 0]
+    exponent = int(lowest.min()) if lowest.size else 0
+    shifts = (exponents - MANTISSA - exponent).tolist()
+    pairs = zip(integers.tolist(), shifts, strict=True)
+    return exponent, [m << k if k >= 0 else m >> -k for m, k in pairs]
 
 
 def odd_part(value: float) -> tuple[int, int]:
@@ -29,11 +37,10 @@ def odd_part(value: float) -> tuple[int, int]:
     return numerator >> zeros, exponent + zeros
 
 
-def dense_row(terms: Iterable[tuple[int, int]], size: int) -> list[int]:
-    """All `size` integers of a row, zeros included, as naturals by `zigzag`."""
-    row = [0] * size
-    for position, integer in terms:
-        row[position] = zigzag(integer)
+def dense_row(positions: np.ndarray, integers: np.ndarray, size: int) -> np.ndarray:
+    """All `size` integers of a row, zeros included, as naturals in the order of `zigzag`."""
+    row = np.zeros(size, dtype=np.int64)
+    row[positions] = np.where(integers < 0, -2 * integers - 1, 2 * integers)
     return row
 
 

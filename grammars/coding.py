@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import numpy as np
 
@@ -158,11 +158,8 @@ def row_cost(integers: np.ndarray) -> int:
     What is the same for every row, as exponent and bias, is left out.
     """
     used = np.flatnonzero(integers)
-    sizes = np.abs(integers[used])
-    gaps = np.diff(used, prepend=-1) - 1
-    sparse = rice_cost(gaps)[1] + rice_cost(sizes - 1)[1] + len(used)
-    dense = rice_cost(np.where(integers < 0, -2 * integers - 1, 2 * integers))[1]
-    return min(sparse, dense)
+    terms = _Terms(used, integers[used])
+    return min(terms.sparse_cost, rice_cost(dense_row(used, terms.integers, len(integers)))[1])
 
 
 def opaque_bits(columns: int) -> int:
@@ -199,6 +196,28 @@ def _read_user_primitives(reader: BitReader, grammar: Grammar) -> None:
             raise KeyError(f"the stream was written with another source of primitive {name!r}")
 
 
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """The taps of a sum: sorted `positions` (T,) and their `integers` (T,), none of them zero."""
+
+    positions: np.ndarray
+    integers: np.ndarray
+
+    @property
+    def gaps(self) -> np.ndarray:
+        return np.diff(self.positions, prepend=-1) - 1
+
+    @property
+    def magnitudes(self) -> np.ndarray:
+        return np.abs(self.integers) - 1
+
+    @property
+    def sparse_cost(self) -> int:
+        """Bits of gaps, magnitudes and signs."""
+        gaps, sizes = rice_cost(self.gaps)[1], rice_cost(self.magnitudes)[1]
+        return gaps + sizes + len(self.integers)
+
+
 class _Writer:
     """Writes the units of one layer."""
 
@@ -217,7 +236,7 @@ class _Writer:
     def node(self, node: Node) -> None:
         self.out.code(self.words[node.op])
         if node.op == "tap":
-            self.out.bits(self.position(node), self.scope.width)
+            self.out.bits(self.positions([node])[0], self.scope.width)
         elif node.op == "const":
             write_dyadic(self.out, float(node["value"]))  # type: ignore[arg-type]
         elif node.op == "linear":
@@ -235,36 +254,36 @@ class _Writer:
             self.node(argument)
 
     def sum(self, node: Node) -> None:
-        pairs, offset = terms_of(node)
-        exponent, integers = common_exponent([w for w, _ in pairs])
-        bias = Bias.of(offset, exponent)
-        longest = max(abs(n) for n in (*integers, bias.integer)).bit_length()
+        exponent, integers = common_exponent(node["weights"])  # type: ignore[arg-type]
+        bias = Bias.of(float(node["bias"]), exponent)  # type: ignore[arg-type]
+        longest = max(map(abs, (*integers, bias.integer))).bit_length()
         if longest > LONGEST or any(a.op != "tap" for a in node.args):
             self.mixed(node)
             return
-        positions = [self.position(a) for a in node.args]
-        self.best(sorted(zip(positions, integers, strict=True)), exponent, bias)
+        positions = np.array(self.positions(node.args))
+        order = np.argsort(positions)
+        self.best(_Terms(positions[order], np.array(integers)[order]), exponent, bias)
 
-    def best(self, terms: list[tuple[int, int]], exponent: int, bias: Bias) -> None:
+    def best(self, terms: "_Terms", exponent: int, bias: Bias) -> None:
         """The shorter of the sparse and the dense form."""
         size = len(self.scope.columns)
-        sparse = rice_cost(_gaps(terms))[1] + rice_cost(_magnitudes(terms))[1]
-        row = dense_row(terms, size) if terms and terms[-1][0] < size else None
-        if row is not None and rice_cost(row)[1] < sparse + len(terms) + RICE_WIDTH:
-            self.dense(row, exponent, bias)
-        else:
-            self.sparse(terms, exponent, bias)
+        if terms.positions[-1] < size:
+            row = dense_row(terms.positions, terms.integers, size)
+            if rice_cost(row)[1] < terms.sparse_cost + RICE_WIDTH:
+                self.dense(row, exponent, bias)
+                return
+        self.sparse(terms, exponent, bias)
 
-    def sparse(self, terms: list[tuple[int, int]], exponent: int, bias: Bias) -> None:
+    def sparse(self, terms: "_Terms", exponent: int, bias: Bias) -> None:
         self.out.code(SPARSE)
         write_exponent(self.out, exponent)
-        self.out.gamma(len(terms))
-        self.naturals(_gaps(terms))
-        parameter = self.naturals(_magnitudes(terms))
-        self.out.code("".join("1" if m < 0 else "0" for _, m in terms))
+        self.out.gamma(len(terms.integers))
+        self.naturals(terms.gaps)
+        parameter = self.naturals(terms.magnitudes)
+        self.out.code("".join("1" if m < 0 else "0" for m in terms.integers.tolist()))
         write_bias(self.out, bias, parameter + 1)
 
-    def dense(self, row: list[int], exponent: int, bias: Bias) -> None:
+    def dense(self, row: np.ndarray, exponent: int, bias: Bias) -> None:
         self.out.code(DENSE)
         write_exponent(self.out, exponent)
         write_bias(self.out, bias, self.naturals(row))
@@ -278,18 +297,18 @@ class _Writer:
             write_dyadic(self.out, weight)
             self.node(atom)
 
-    def naturals(self, values: Sequence[int]) -> int:
+    def naturals(self, values: np.ndarray) -> int:
         """A run of naturals behind its Rice parameter, which is returned."""
         parameter, _ = rice_cost(values)
         self.out.bits(parameter, RICE_WIDTH)
         self.out.rices(values, parameter)
         return parameter
 
-    def position(self, node: Node) -> int:
+    def positions(self, taps: Sequence[Node]) -> list[int]:
         try:
-            return self.scope.places[node]
-        except KeyError:
-            key = tuple(value for _, value in node.params)
+            return list(map(self.scope.places.__getitem__, taps))
+        except KeyError as error:
+            key = tuple(value for _, value in error.args[0].params)
             raise ValueError(f"tap {key} is not readable from bank {self.scope.bank!r}") from None
 
 
@@ -360,12 +379,3 @@ class _Reader:
 
     def tap(self, position: int) -> Node:
         return tap(*self.scope.keys[position])
-
-
-def _magnitudes(terms: Sequence[tuple[int, int]]) -> list[int]:
-    return [abs(m) - 1 for _, m in terms]
-
-
-def _gaps(terms: Sequence[tuple[int, int]]) -> list[int]:
-    positions = [-1, *(p for p, _ in terms)]
-    return [b - a - 1 for a, b in pairwise(positions)]

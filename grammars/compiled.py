@@ -55,9 +55,10 @@ class CompiledBank:
         if not self.groups:
             return rows[:, :0]
         parts = [run_group(g, rows, self.primitives) for g in self.groups]
-        if len(parts) == 1 and (np.diff(self.groups[0].units) == 1).all():
-            return parts[0]
-        return torch.cat(parts, 1)[:, torch.as_tensor(self.order, device=rows.device)]
+        together = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        if (np.diff(self.order) == 1).all():
+            return together  # in order as they are: no copy
+        return together[:, torch.as_tensor(self.order, device=rows.device)]
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
         """Units (n, U) of patches (n, F), in float64."""

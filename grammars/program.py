@@ -67,7 +67,7 @@ def _shared(params: tuple[tuple[str, Value], ...]) -> tuple[tuple[str, Value], .
     known: dict[float, float] = {}
 
     def shared(value: Value) -> Value:
-        return tuple(known.setdefault(v, v) for v in value) if isinstance(value, tuple) else value
+        return tuple(map(known.setdefault, value, value)) if isinstance(value, tuple) else value
 
     return tuple((name, shared(value)) for name, value in params)
 

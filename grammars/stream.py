@@ -39,9 +39,9 @@ class BitWriter:
         self.code("1" * (value >> parameter) + "0")
         self.bits(value & ((1 << parameter) - 1), parameter)
 
-    def rices(self, values: Sequence[int], parameter: int) -> None:
+    def rices(self, values: Sequence[int] | np.ndarray, parameter: int) -> None:
         """Natural numbers one after the other."""
-        for value in values:
+        for value in np.asarray(values, dtype=np.int64).tolist():
             self.rice(value, parameter)
 
     def gamma(self, value: int) -> None:
@@ -82,7 +82,7 @@ class BitCounter(BitWriter):
     def code(self, word: str) -> None:
         self._length += len(word)
 
-    def rices(self, values: Sequence[int], parameter: int) -> None:
+    def rices(self, values: Sequence[int] | np.ndarray, parameter: int) -> None:
         high = np.asarray(values, dtype=np.int64) >> parameter
         self._length += int(high.sum()) + len(values) * (1 + parameter)
 
@@ -153,11 +153,14 @@ def unzigzag(value: int) -> int:
 
 
 def rice_cost(values: Sequence[int] | np.ndarray) -> tuple[int, int]:
-    """The parameter that codes these naturals shortest, and the bits they then take."""
+    """The parameter that codes these naturals shortest, and the bits they then take.
+
+    One that shifts every number to zero is the largest that can be the best.
+    """
     numbers = np.asarray(values, dtype=np.int64)
     if not numbers.size:
         return 0, 0
-    shifts = np.arange(1 << RICE_WIDTH)
+    shifts = np.arange(min(1 << RICE_WIDTH, int(numbers.max()).bit_length() + 1))
     costs = (numbers[None] >> shifts[:, None]).sum(1) + numbers.size * (1 + shifts)
     best = int(np.argmin(costs))
     return best, int(costs[best])

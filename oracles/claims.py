@@ -17,6 +17,8 @@ from typing import Literal, NoReturn
 
 import numpy as np
 
+from grammars.codes import common_exponent
+
 # Bounds the error of a smooth head at a in float64, and of the difference of two (a few 2^-53);
 # times 1 + |a| for those that grow with a.
 SMOOTH_ERROR = Fraction(1, 2**45)
@@ -32,14 +34,8 @@ class Dyadics:
 
 def dyadics(values: np.ndarray) -> Dyadics:
     """Finite floats (n,) as integers over one common power of two, as short as they can be."""
-    mantissas, exponents = np.frexp(np.asarray(values, dtype=np.float64))
-    integers = np.ldexp(mantissas, 53).astype(np.int64)
-    trailing = np.frexp((integers & -integers).astype(np.float64))[1] - 1
-    lowest = (exponents - 53 + trailing)[integers != 0]
-    exponent = int(lowest.min()) if lowest.size else 0
-    shifts = (exponents - 53 - exponent).tolist()
-    pairs = zip(integers.tolist(), shifts, strict=True)
-    return Dyadics([m << k if k >= 0 else m >> -k for m, k in pairs], exponent)
+    exponent, integers = common_exponent(values)
+    return Dyadics(integers, exponent)
 
 
 def power_of_two(exponent: int) -> Fraction:

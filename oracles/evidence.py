@@ -9,7 +9,11 @@ def fvu(programs: np.ndarray, unit: np.ndarray, variance: float) -> np.ndarray:
     `unit` is (n,) and `variance` that of the unit on the fit probes. Where it is zero the result is
     0 for programs equal to the unit on every probe and infinite for the others.
     """
-    squared = ((programs - unit[:, None]) ** 2).mean(0)
+    return unexplained(((programs - unit[:, None]) ** 2).mean(0), variance)
+
+
+def unexplained(squared: np.ndarray, variance: float) -> np.ndarray:
+    """`fvu` from mean squared errors (C,)."""
     if variance > 0:
         return squared / variance
     return np.where(squared == 0, 0.0, np.inf)

@@ -13,8 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from synth.evidence import LayerEvidence
-from synth.metric import FLOOR, RIDGE, inverse_factor, own_constants, spread_of
+from synth.evidence import FIT, LayerEvidence
+from synth.factors import inverse_factor
+from synth.metric import FLOOR, RIDGE, own_constants, spread_of
 
 TILE = 64  # constants whose errors are spread together
 ROWS = 8192  # patches, evenly spread over those of fit, on which biases are fitted
@@ -86,20 +87,19 @@ def rebiased(
     `patches` (n, width) are those of replaced sources, by default the original ones.
     """
     patches = evidence.patches if patches is None else patches
-    rows, part = evidence.fit, evidence.layer.part(channel)
-    weight = evidence.gates(channel)[rows] / len(rows)
-    weight = weight + FLOOR * np.isin(rows, evidence.uniform) / len(evidence.uniform)
-    used = np.flatnonzero(weight)
-    used = used[:: -(-len(used) // ROWS)]
-    weight = weight[used, None]
-    pre = patches[rows[used]][:, part] @ found.constants[:, :-1].T.astype(np.float32)
-    error = evidence.pre[rows[used], channel][:, None] - pre
-    bias = (weight * error).sum(0) / weight.sum()
-    bias_steps = np.maximum(
-        bias_steps, np.spacing(np.abs(bias).astype(np.float32))
-    )  # it holds them
+    rows = evidence.fit[:: -(-len(evidence.fit) // ROWS)]
+    weight = evidence.gates(channel, rows) / len(rows)
+    plain = evidence.role[rows] == FIT
+    weight += FLOOR * plain / max(np.count_nonzero(plain), 1)
+    rows, weight = rows[weight > 0], weight[weight > 0]
+    inner = patches[rows, evidence.layer.part(channel)]
+    error = inner @ found.constants[:, :-1].T.astype(np.float32)
+    error = evidence.pre[rows, channel][:, None] - error
+    bias = weight @ error / weight.sum()
+    held = np.spacing(np.abs(bias).astype(np.float32))  # a float32 holds no finer ones
+    bias_steps = np.maximum(bias_steps, held)
     bias = np.round(bias / bias_steps) * bias_steps
-    losses = (weight * (error - bias) ** 2).sum(0)
+    losses = weight @ (error - bias) ** 2
     return Roundings(np.column_stack([found.constants[:, :-1], bias]), found.steps), losses
 
 
@@ -140,14 +140,14 @@ def _rounded(factor: Factor, own: np.ndarray, steps: np.ndarray, limits: np.ndar
     """(K, f) constants in the factor's order, from `own` (f,) for each step and limit (K,)."""
     size, upper, cost = len(own), factor.upper, factor.cost
     theta = np.repeat(own[:, None], len(steps), axis=1)  # (f, K): a column is one row of memory
+    scale = 1 / steps  # of powers of two, so that products are as exact as quotients
     for start in range(0, size, TILE):
         stop = min(start + TILE, size)
         errors = np.empty((stop - start, len(steps)))
         for i in range(start, stop):
             value = theta[i]
-            near = np.round(value / steps) * steps
-            gain = (value**2 - (value - near) ** 2) * cost[i]
-            near[gain < limits] = 0.0
+            near = np.rint(value * scale) * steps
+            near[near * (2 * value - near) * cost[i] < limits] = 0.0
             errors[i - start] = (value - near) / upper[i, i]
             theta[i] = near
             theta[i + 1 : stop] -= upper[i, i + 1 : stop, None] * errors[i - start]

@@ -13,11 +13,13 @@ import torch
 from grammars.coding import program_bits
 from grammars.compiled import CompiledBank, compile_bank
 from grammars.program import Node
-from oracles.evidence import fvu, largest_error
+from oracles.evidence import unexplained
 from synth.affine import float_bounds
 from synth.engine import Engine, UnitEvidence
+from synth.evidence import FIT, SELECT
 
-CHUNK = 256  # candidates evaluated at once
+CHUNK = 256  # candidates that are evaluated at once,
+BLOCK = 2048  # and patches: so few that what is made of them stays in the cache
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,14 @@ def judge(
     """Evaluate and bound programs of one unit."""
     layer, channel, grammar = evidence.layer, evidence.channel, evidence.grammar
     bank = compile_bank(programs, evidence.scope.index, grammar)
-    outputs = bank.heads(_rows(evidence, bank)).numpy()
-    target, variance = layer.target[:, channel], float(layer.ranges.variance[channel])
-    fit, select = layer.uniform, layer.select
+    fit, select, worst = _errors(evidence, bank)
+    variance = float(layer.ranges.variance[channel])
     rows = zip(
         programs,
         [program_bits(p, evidence.scope, grammar) for p in programs],
-        fvu(outputs[fit], target[fit], variance).tolist(),
-        fvu(outputs[select], target[select], variance).tolist(),
-        largest_error(outputs, target).tolist(),
+        unexplained(fit, variance).tolist(),
+        unexplained(select, variance).tolist(),
+        worst.tolist(),
         float_bounds(layer.ranges, [channel] * len(programs), bank, narrow=True).tolist(),
         engines,
         strict=True,
@@ -78,14 +79,31 @@ def judge(
     return [Candidate(*row) for row in rows]
 
 
-def _rows(evidence: UnitEvidence, bank: CompiledBank) -> torch.Tensor:
-    """The affine rows (n, R) of a bank that may read siblings, before and behind their heads."""
+def _errors(evidence: UnitEvidence, bank: CompiledBank) -> tuple[np.ndarray, ...]:
+    """(C,) mean squared errors on fit and on select, and the largest error of all patches."""
+    layer = evidence.layer
+    role, target = layer.role, layer.target[:, evidence.channel]
+    squares = {kind: np.zeros(bank.units) for kind in (FIT, SELECT)}
+    worst = np.zeros(bank.units)
+    for start in range(0, len(role), BLOCK):
+        part = slice(start, start + BLOCK)
+        error = bank.heads(_rows(evidence, bank, part)).numpy() - target[part, None]
+        worst = np.maximum(worst, np.abs(error).max(0))
+        for kind, total in squares.items():
+            squares[kind] = np.vstack([total, error[role[part] == kind] ** 2]).sum(0)
+    return squares[FIT] / len(layer.uniform), squares[SELECT] / len(layer.select), worst
+
+
+def _rows(evidence: UnitEvidence, bank: CompiledBank, part: slice) -> torch.Tensor:
+    """The affine rows (n, R), on some patches, of a bank that may read siblings, before and behind
+    their heads."""
     layer, size = evidence.layer, len(evidence.scope.columns)
     own, after, before = np.split(bank.weight, [size, size + layer.layer.units], axis=1)
-    rows = layer.wide[:, layer.layer.part(evidence.channel)] @ own.T
+    columns = layer.layer.part(evidence.channel)
+    rows = layer.wide[part, columns] @ own.T
     for weights, values in ((after, layer.target), (before, layer.pre)):
         if weights.any():
-            rows += values @ weights.T
+            rows += values[part] @ weights.T
     return torch.from_numpy(rows + bank.bias)
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from synth.evidence import LayerEvidence
+from synth.factors import inverse_factor
 
 RIDGE = 1e-7  # of the mean diagonal: keeps directions that no probe visits from blowing up
 FLOOR = 0.02  # weight of all patches beside those that the head lets through
@@ -102,14 +103,6 @@ def spread_of(evidence: LayerEvidence, part: slice) -> np.ndarray:
     ranges = evidence.ranges
     width = ranges.upper[part].astype(np.float64) - ranges.lower[part]
     return np.append(width**2 / 12, 0.0)
-
-
-def inverse_factor(gram: np.ndarray) -> np.ndarray:
-    """The upper Cholesky factor of the inverse of a Gram matrix."""
-    inverse = np.linalg.inv(gram)
-    inverse += inverse.T
-    inverse /= 2
-    return np.linalg.cholesky(inverse).T
 
 
 def _gated(

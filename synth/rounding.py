@@ -65,12 +65,13 @@ def round_columns(
     order, factor = elimination
     grids = np.repeat(steps[None], len(order), axis=0)
     grids[-1] = bias_steps
+    scales = 1 / grids  # of powers of two, so that products are as exact as quotients
     theta = targets[order]
     for start in range(0, len(theta), TILE):
         stop = min(start + TILE, len(theta))
         errors = np.empty((stop - start, len(steps)))
         for i in range(start, stop):
-            rounded = np.round(theta[i] / grids[i]) * grids[i]
+            rounded = np.rint(theta[i] * scales[i]) * grids[i]
             errors[i - start] = (theta[i] - rounded) / factor[i, i]
             theta[i] = rounded
             theta[i + 1 : stop] -= factor[i, i + 1 : stop, None] * errors[i - start]

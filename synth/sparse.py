@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from synth.factors import inverse_factor
 from synth.metric import Metric
 
 SMALL = 16  # sizes up to which pursuit and swaps are worth their time
@@ -56,8 +57,9 @@ def thin(metric: Metric, sizes: Iterable[int]) -> dict[int, np.ndarray]:
     for size in sorted(set(sizes), reverse=True):
         if size < len(keep):
             inside = np.append(keep, metric.size)
-            inverse = np.linalg.inv(metric.gram[np.ix_(inside, inside)])
-            cost = (inverse @ right[inside])[:-1] ** 2 / np.diagonal(inverse)[:-1]
+            factor = inverse_factor(metric.gram[np.ix_(inside, inside)])
+            best = factor.T @ (factor @ right[inside])
+            cost = (best**2 / (factor**2).sum(0))[:-1]
             keep = keep[np.sort(np.argsort(-cost, kind="stable")[:size])]
         path[size] = keep
     return path

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from grammars.evaluation import Algebra, Unsupported
 from grammars.primitive import Transcendental
@@ -40,8 +41,8 @@ class AffineAlgebra(Algebra):
             return self._sums[node]
         if not is_sum_of_taps(node):
             return None
-        weights, keys = node["weights"], (tuple([v for _, v in a.params]) for a in node.args)
-        found = Affine(dict(zip(keys, weights, strict=True)), float(node["bias"]))  # type: ignore[arg-type]
+        weights: tuple[float, ...] = node["weights"]  # type: ignore[assignment]
+        found = Affine(dict(zip(map(_key, node.args), weights, strict=True)), float(node["bias"]))  # type: ignore[arg-type]
         self._sums[node] = found
         return found
 
@@ -77,6 +78,12 @@ class AffineAlgebra(Algebra):
         except ValueError as error:
             raise NotAffine(str(error)) from None
         return Affine({k: w for k, w in merged.items() if w}, bias)
+
+
+@lru_cache(maxsize=1 << 16)  # programs share their taps
+def _key(node: Node) -> TapKey:
+    bank, channel, dy, dx = (value for _, value in node.params)
+    return bank, channel, dy, dx  # type: ignore[return-value]
 
 
 def _known(*values: Affine) -> Affine:

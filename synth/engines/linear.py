@@ -7,13 +7,12 @@ metric that all units share (`synth.dead_zone`).
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import islice, product
+from itertools import islice
 
 import numpy as np
 
-from grammars.coding import row_cost
 from grammars.hoist import hoist
 from grammars.interpreters.affine import Affine
 from grammars.primitive import Real
@@ -21,10 +20,11 @@ from grammars.program import PRE, Node, const, linear, tap
 from synth.dead_zone import Roundings, rebiased, roundings
 from synth.engine import UnitEvidence, weighted_taps, with_head
 from synth.layers import Layer
-from synth.metric import Metric, refit_metric, unit_metric
+from synth.metric import Metric, own_constants, refit_metric, spread_of, unit_metric
 from synth.rounding import bias_step, grid_of, round_compensated, round_on_grids
 from synth.shifting import is_long, shifted
 from synth.sparse import supports, thin
+from synth.thinning import rated, thinned, unlike
 
 NARROW = 128  # weights of a unit up to which its supports are always found exactly,
 EXACT = 4e6  # as they are where units · weights² is at most this;
@@ -32,8 +32,8 @@ THIN = 1e10  # units · weights³ up to which a unit has a metric of its own
 COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
 KEPT = (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05)  # shares of weights that wide units may keep
+SHARES = {0: 8, 1: 8, 2: 8, 3: 3, 4: 2, 5: 2}  # how many of them are worth trying on a coarse grid
 FINER = 1.2  # support sizes of wide units grow by this factor
-THINNED = 1.12  # a wide unit's candidates differ by this factor in bits
 SNAPPED = 6  # up to this j, head parameters are on their human grid too
 CAUTIONS = (0.0, 0.1, 1.0)  # how much the metric fears inputs that probes do not show
 NEAR = 0.2  # a sibling is proposed where the pre-activations differ by less than this FVU
@@ -149,61 +149,72 @@ def _grids(
 
 
 def _thin(evidence: UnitEvidence) -> Iterator[Node]:
-    """Those sparse roundings of a unit of many weights that no other beats in bits and loss."""
-    for caution in CAUTIONS[:2]:
-        metric = unit_metric(evidence.layer, evidence.channel, caution=caution)
-        rows, steps, finer = [], [], []
-        for size, support in thin(metric, _sizes(metric.size, growth=FINER)).items():
-            inner, keep = metric.restricted(support), np.append(support, metric.size)
-            largest = float(np.abs(inner.target[:-1]).max(initial=0.0))
-            if not largest:
-                continue
-            grids = np.array([*COARSE, *FINE] if size == metric.size else COARSE, dtype=float)
-            own = np.exp2(math.floor(math.log2(largest)) - grids)
-            finer.append([bias_step(float(inner.target[-1]), step) for step in own])
-            constants = np.zeros((len(own), metric.size + 1))
-            constants[:, keep] = round_on_grids(inner, own, np.array(finer[-1]))
-            rows.append(constants)
-            steps.append(own)
-        if rows:
-            found = Roundings(np.concatenate(rows), np.concatenate(steps))
-            yield from _best(evidence, found, np.concatenate(finer))
+    """Sparse roundings of a unit of many weights, in a metric of its own."""
+    yield from _best(evidence, [_path(metric) for metric in _wary(evidence)])
+
+
+def _path(metric: Metric) -> tuple[Roundings, np.ndarray]:
+    """Roundings on supports from none to all, and the steps of their biases."""
+    rows, steps, finer = [np.empty((0, metric.size + 1))], [np.empty(0)], [np.empty(0)]
+    for size, support in thin(metric, _sizes(metric.size, growth=FINER)).items():
+        inner, keep = metric.restricted(support), np.append(support, metric.size)
+        largest = float(np.abs(inner.target[:-1]).max(initial=0.0))
+        if not largest:
+            continue
+        grids = np.array([*COARSE, *FINE] if size == metric.size else COARSE, dtype=float)
+        own = np.exp2(math.floor(math.log2(largest)) - grids)
+        finer.append(np.array([bias_step(float(inner.target[-1]), step) for step in own]))
+        constants = np.zeros((len(own), metric.size + 1))
+        constants[:, keep] = round_on_grids(inner, own, finer[-1])
+        rows.append(constants)
+        steps.append(own)
+    return Roundings(np.concatenate(rows), np.concatenate(steps)), np.concatenate(finer)
+
+
+def _wary(evidence: UnitEvidence) -> Iterator[Metric]:
+    """The unit's metric without caution and with a little; patches are summed up once for both."""
+    layer, channel = evidence.layer, evidence.channel
+    bare = unit_metric(layer, channel, caution=CAUTIONS[0])
+    yield bare
+    spread = CAUTIONS[1] * spread_of(layer, layer.layer.part(channel))
+    gram, own = bare.gram + np.diag(spread), own_constants(layer, channel)
+    yield Metric(gram, np.linalg.solve(gram, bare.gram @ bare.target + spread * own))
 
 
 def _shared(evidence: UnitEvidence) -> Iterator[Node]:
-    """Those roundings of a unit of many weights that no other beats in bits and loss."""
+    """Sparse roundings of a unit of many weights, in the metric of its layer."""
     weights = evidence.layer.layer.weight[evidence.channel]
     largest = float(np.abs(weights).max(initial=0.0))
     if not largest:
         return
-    pairs = [*product(COARSE, KEPT), *product(FINE, (1.0,))]
+    pairs = [(j, kept) for j in (*COARSE, *FINE) for kept in KEPT[: SHARES.get(j, 1)]]
     steps = np.exp2(math.floor(math.log2(largest)) - np.array([j for j, _ in pairs], dtype=float))
     kept, bias = [k for _, k in pairs], float(evidence.layer.layer.bias[evidence.channel])
     bias_steps = np.array([bias_step(bias, step) for step in steps])
-    for caution in CAUTIONS[:2]:
-        found = roundings(evidence.layer, evidence.channel, steps, kept, caution=caution)
-        yield from _best(evidence, found, bias_steps)
+    layer, channel = evidence.layer, evidence.channel
+    pools = [roundings(layer, channel, steps, kept, caution=c) for c in CAUTIONS[:2]]
+    yield from _best(evidence, [(found, bias_steps) for found in pools])
 
 
-def _best(evidence: UnitEvidence, found: Roundings, bias_steps: np.ndarray) -> Iterator[Node]:
-    """Those of many roundings that are worth a closer look, with biases of their own."""
-    found, losses = rebiased(evidence.layer, evidence.channel, found, bias_steps)
-    for i in _thinned(found, losses):
+def _best(evidence: UnitEvidence, pools: Sequence[tuple[Roundings, np.ndarray]]) -> Iterator[Node]:
+    """Those roundings that are worth a closer look, with biases of their own: of each pool, if they
+    are unlike those of the pools before."""
+    constants = np.concatenate([found.constants for found, _ in pools])
+    found = Roundings(constants, np.concatenate([found.steps for found, _ in pools]))
+    bias_steps = np.concatenate([steps for _, steps in pools])
+    known = rated(
+        evidence.layer,
+        evidence.channel,
+        *rebiased(evidence.layer, evidence.channel, found, bias_steps),
+    )
+    start, chosen = 0, []
+    for pool, _ in pools:
+        places = range(start, start + len(pool.steps))
+        chosen += unlike(known, thinned(known, places), chosen)
+        start = places.stop
+    for i in chosen:
         snapped = bool(found.steps[i] * 2.0**SNAPPED >= found.steps.max())
-        yield _program(evidence, found.constants[i], snapped=snapped)
-
-
-def _thinned(found: Roundings, losses: np.ndarray) -> list[int]:
-    """The places of the best roundings, cheapest first, each a good deal dearer than the last."""
-    bits = [row_cost(row) for row in found.integers]
-    chosen: list[int] = []
-    for i in sorted(range(len(bits)), key=lambda i: (bits[i], losses[i])):
-        if chosen and losses[i] >= losses[chosen[-1]]:
-            continue
-        if len(chosen) > 1 and bits[i] < THINNED * bits[chosen[-2]]:
-            chosen.pop()
-        chosen.append(i)
-    return chosen
+        yield _program(evidence, known.found.constants[i], snapped=snapped)
 
 
 _METHODS = {Method.EXACT: _exact, Method.THIN: _thin, Method.SHARED: _shared}

@@ -219,4 +219,5 @@ def test_values_that_do_not_fit_are_refused() -> None:
 
 def test_dense_rows() -> None:
     """A dense row holds zeros where no term is."""
-    assert dense_row([(1, 3), (3, -2)], 5) == [0, 6, 0, 3, 0]
+    row = dense_row(np.array([1, 3]), np.array([3, -2]), 5)
+    assert row.tolist() == [0, 6, 0, 3, 0]
