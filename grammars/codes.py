@@ -14,9 +14,10 @@ TYPICAL_EXPONENT = -6  # most programs speak in sixty-fourths; other exponents c
 
 def common_exponent(values: Sequence[float]) -> tuple[int, list[int]]:
     """The largest e with every value an integer times 2^e, and those integers; 0 for zeros."""
-    pairs = [odd_part(v) for v in values]
-    exponent = min((e for m, e in pairs if m), default=0)
-    return exponent, [m << (e - exponent) if m else 0 for m, e in pairs]
+    parts = {v: odd_part(v) for v in set(values)}  # a thousand weights on a grid are few
+    exponent = min((e for m, e in parts.values() if m), default=0)
+    integers = {v: m << (e - exponent) if m else 0 for v, (m, e) in parts.items()}
+    return exponent, [integers[v] for v in values]
 
 
 def odd_part(value: float) -> tuple[int, int]:

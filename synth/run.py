@@ -1,5 +1,6 @@
 """The whole chain on one page: network → probes → fronts → choice → proofs → validation → files."""
 
+import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -216,7 +217,7 @@ def search(
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
 
-    with watch.stage("choice"):
+    with watch.stage("choice"), _unswept():
         engines = {engine.name: engine() for engine in job.settings.load()}
         given = criteria or job.criteria
         chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
@@ -360,6 +361,17 @@ def _checked_grammar(spec: GrammarSpec) -> Grammar:
             *(f"primitive {v.primitive!r} in {v.interpreter}: {v.message}" for v in broken)
         )
     return grammar
+
+
+@contextmanager
+def _unswept() -> Iterator[None]:
+    """Leave what there is to the garbage collector's later runs: fronts are millions of nodes, no
+    cycle among them, and it would walk through all of them again and again."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager
