@@ -26,7 +26,7 @@ from grammars.codes import (
     write_parameter,
 )
 from grammars.grammar import Grammar
-from grammars.program import PRE, Node, linear, tap, terms_of, walk
+from grammars.program import PRE, Node, is_sum_of_taps, linear, tap, terms_of, walk
 from grammars.stream import RICE_WIDTH, BitCounter, BitReader, BitWriter, rice_cost, unzigzag
 
 MIXED, SPARSE, DENSE = "0", "10", "11"
@@ -121,7 +121,7 @@ def _written(writer: BitWriter, layers: Iterable[LayerSource], grammar: Grammar)
     layers = tuple(layers)
     for layer in layers:
         _check(layer)
-    _write_user_primitives(writer, layers, grammar)
+    _write_user_primitives(writer, (u for la in layers for u in la.units), grammar)
     for layer in layers:
         for channel, unit in enumerate(layer.units):
             _Writer(writer, layer.scope.of(channel), grammar).unit(unit)
@@ -140,6 +140,13 @@ def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[Laye
         units = (_Reader(reader, scope.of(c), grammar).unit() for c in range(scope.channels))
         layers.append(LayerSource(scope, tuple(units)))
     return tuple(layers)
+
+
+def known_bits(units: Iterable[tuple[Node | Opaque, int]], grammar: Grammar) -> int:
+    """The length of the stream of units whose own lengths are known."""
+    counter, pairs = BitCounter(), tuple(units)
+    _write_user_primitives(counter, (unit for unit, _ in pairs), grammar)
+    return len(counter) + sum(bits for _, bits in pairs)
 
 
 def program_bits(program: Node, scope: Scope, grammar: Grammar) -> int:
@@ -179,9 +186,10 @@ def _check(layer: LayerSource) -> None:
 
 
 def _write_user_primitives(
-    writer: BitWriter, layers: Sequence[LayerSource], grammar: Grammar
+    writer: BitWriter, units: Iterable[Node | Opaque], grammar: Grammar
 ) -> None:
-    used = {n.op for la in layers for u in la.units if isinstance(u, Node) for n in walk(u)}
+    programs = (u for u in units if isinstance(u, Node))
+    used = {n.op for p in programs for n in walk(p)} if grammar.user else ()
     mine = [p for p in grammar.user if p.name in used]
     writer.gamma(len(mine))
     for primitive in mine:
@@ -257,7 +265,7 @@ class _Writer:
         exponent, integers = common_exponent(node["weights"])  # type: ignore[arg-type]
         bias = Bias.of(float(node["bias"]), exponent)  # type: ignore[arg-type]
         longest = max(map(abs, (*integers, bias.integer))).bit_length()
-        if longest > LONGEST or any(a.op != "tap" for a in node.args):
+        if longest > LONGEST or not is_sum_of_taps(node):
             self.mixed(node)
             return
         positions = np.array(self.positions(node.args))

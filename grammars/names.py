@@ -4,6 +4,7 @@ import keyword
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from grammars.program import PRE, Node
 
@@ -55,6 +56,27 @@ class Names:
         """The name of a tap's channel, its offset and `pre` aside."""
         bank, channel = str(tap["bank"]).removesuffix(PRE), int(tap["channel"])  # type: ignore[arg-type]
         return self.of(bank, channel)
+
+    @cached_property
+    def texts(self) -> Mapping[Node, str]:
+        """How each tap is written, which is found when it is asked for."""
+        return _Texts(self)
+
+
+class _Texts(dict[Node, str]):
+    """`pre(…)` of a pre-activation, and `shift(…)` off the centre; programs share their taps."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._of_tap = names.of_tap
+
+    def __missing__(self, tap: Node) -> str:
+        name = self._of_tap(tap)
+        if str(tap["bank"]).endswith(PRE):
+            name = f"pre({name})"
+        offsets = [f"{k}={tap[k]}" for k in ("dy", "dx") if tap[k]]
+        self[tap] = f"shift({', '.join([name, *offsets])})" if offsets else name
+        return self[tap]
 
 
 def identifier(path: str) -> str:

@@ -146,7 +146,21 @@ def walk(node: Node) -> Iterator[Node]:
 
 def taps_of(node: Node) -> tuple[Node, ...]:
     """The distinct taps of a program, sorted."""
-    return tuple(sorted({n for n in walk(node) if n.op == "tap"}, key=sort_key))
+    return tuple(sorted(taps_read([node]), key=sort_key))
+
+
+def taps_read(programs: Iterable[Node]) -> set[Node]:
+    """The distinct taps of many programs."""
+    found, todo = set(), list(programs)
+    while todo:
+        node = todo.pop()
+        if node.op == "tap":
+            found.add(node)
+        elif is_sum_of_taps(node):
+            found.update(node.args)
+        else:
+            todo.extend(node.args)
+    return found
 
 
 def count_terms(node: Node) -> int:

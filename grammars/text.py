@@ -11,10 +11,22 @@ import ast
 import difflib
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from functools import lru_cache
 
 from grammars.names import Names
 from grammars.primitive import Integer, Primitive, Real
-from grammars.program import PRE, Node, Sort, Value, call, const, linear, tap, terms_of
+from grammars.program import (
+    PRE,
+    Node,
+    Sort,
+    Value,
+    call,
+    const,
+    is_sum_of_taps,
+    linear,
+    tap,
+    terms_of,
+)
 
 GROUP = 32  # terms in a parenthesised group
 LONGEST = 10_000_000  # characters that the parser is given; a longer text is not a program
@@ -39,13 +51,13 @@ def format_program(
 
     def visit(node: Node) -> str:
         if node.op == "tap":
-            return _tap_text(node, names)
+            return names.texts[node]
         if node.op == "const":
             return repr(node["value"])
         if node.op == "linear":
             terms, bias = terms_of(node)
-            pieces = [(w, visit(atom)) for w, atom in terms]
-            return _sum_text(pieces, bias, group)
+            write = names.texts.__getitem__ if is_sum_of_taps(node) else visit
+            return _sum_text([(w, write(atom)) for w, atom in terms], bias, group)
         arguments = [visit(a) for a in node.args] + _parameter_text(
             node, primitives[node.op], full=full
         )
@@ -70,14 +82,6 @@ def parse_program(text: str, names: Names, primitives: Mapping[str, Primitive]) 
         raise ParseError(f"not a Python expression: {error}\n  in: {_clip(text)}") from None
 
 
-def _tap_text(node: Node, names: Names) -> str:
-    name = names.of_tap(node)
-    if str(node["bank"]).endswith(PRE):
-        name = f"pre({name})"
-    offsets = [f"{k}={node[k]}" for k in ("dy", "dx") if node[k]]
-    return f"shift({', '.join([name, *offsets])})" if offsets else name
-
-
 def _sum_text(pieces: list[tuple[float, str]], bias: float, group: int) -> str:
     if bias or not pieces:
         pieces = [*pieces, (bias, "")]
@@ -88,18 +92,18 @@ def _sum_text(pieces: list[tuple[float, str]], bias: float, group: int) -> str:
 
 
 def _signed(pieces: list[tuple[float, str]]) -> str:
-    text = ""
-    for weight, atom in pieces:
-        sign = "-" if weight < 0 else "+"
-        size = _product(abs(weight), atom)
-        text += f" {sign} {size}" if text else (f"-{size}" if weight < 0 else size)
-    return text
+    text = "".join([_factor(weight, constant=not atom) + atom for weight, atom in pieces])
+    sign, rest = text[1], text[3:]
+    return rest if sign == "+" else f"-{rest}"
 
 
-def _product(size: float, atom: str) -> str:
-    if not atom:
-        return repr(size)
-    return atom if size == 1.0 else f"{size!r}*{atom}"
+@lru_cache(maxsize=1 << 12, typed=True)  # a thousand weights on a grid are few
+def _factor(weight: float, *, constant: bool) -> str:
+    """A weight with its sign, as it stands before a term, or as the constant at the end."""
+    sign, size = "-" if weight < 0 else "+", abs(weight)
+    if constant:
+        return f" {sign} {size!r}"
+    return f" {sign} " if size == 1.0 else f" {sign} {size!r}*"
 
 
 def _parameter_text(node: Node, primitive: Primitive, *, full: bool) -> list[str]:

@@ -63,14 +63,14 @@ class LayerChoice:
 
     def source(self) -> LayerSource:
         """What the bit stream holds of this layer."""
-        layer = self.layer
-        kept = (
-            Opaque(tuple(layer.weight[u.channel].tolist()), float(layer.bias[u.channel]))
-            if u.program is None
-            else u.program
-            for u in self.units
-        )
-        return LayerSource(self.scope, tuple(kept))
+        return LayerSource(self.scope, tuple(map(self.kept, self.units)))
+
+    def kept(self, unit: UnitChoice) -> Node | Opaque:
+        """What the bit stream holds of one unit."""
+        if unit.program is not None:
+            return unit.program
+        weights, bias = self.layer.weight[unit.channel], self.layer.bias[unit.channel]
+        return Opaque(tuple(weights.tolist()), float(bias))
 
 
 class BankModule(nn.Module):

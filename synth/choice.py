@@ -12,8 +12,9 @@ from functools import cached_property
 
 import torch
 
+from grammars.coding import known_bits
 from grammars.grammar import Grammar
-from synth.assembly import LayerChoice, bank_module, source_bits
+from synth.assembly import LayerChoice, bank_module
 from synth.engine import Engine
 from synth.evidence import LayerEvidence, Probes, Walks
 from synth.layers import Layer
@@ -70,7 +71,7 @@ class Chooser:
         return Point(
             multiplier=multiplier,
             choices=tuple(read),
-            bits=source_bits(read, self.grammar),
+            bits=known_bits(((c.kept(u), u.bits) for c in read for u in c.units), self.grammar),
             kl=float(kl_divergence(self._original, outputs).mean()),
             agreement=float(agreement(self._original, outputs)),
         )

@@ -1,8 +1,8 @@
 """How long the stages of a run will take: counts from shapes, times constants that were fitted.
 
 Products count by their operations, everything else by constants of one machine that `Speed` scales.
-They were fitted on runs of small networks; what cannot be foreseen is how many candidates of a unit
-are tried before one passes on replaced sources.
+They were fitted on runs of small networks and on a block of GoogLeNet; what cannot be foreseen is
+how many candidates of a unit are tried before one passes on replaced sources.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synth import survey
-from synth.multiplier import EXPECTED
+from synth.multiplier import EXPECTED, MOST
 from synth.needs import Load, Memory, Place, answers, moments_bytes, priced, sampled
 from synth.search_costs import (
     CANDIDATES,
@@ -28,7 +28,8 @@ from synth.speed import Speed
 SPREAD = 1.6  # what the whole may differ by, either way
 EASY = 0.5  # of the speed of products that convolutions of small maps reach
 TRIALS = 1.5  # candidates of a unit that are tried at one multiplier, if most pass
-HARD = 4  # times as many where few pass; long programs are all re-fitted at once
+HARD, HARD_WIDE = 4, 2  # times as long where few pass; of wide units most is not trials
+STAIRS = 500  # units of a network up to which all points are tried that the search may try
 PASSES = 6  # of validation through the network
 
 Seconds = Mapping[str, float]
@@ -49,7 +50,7 @@ class Durations:
             "prices": self._costs(place, load) if own and place.searched else 0.0,
             "evidence": self._evidence(place, load),
             "fronts": self._fronts(place, load) if place.searched else 0.0,
-            "choice": EXPECTED * self._pick(place, load) if own else 0.0,
+            "choice": self._points * self._pick(place, load) if own else 0.0,
         }
 
     def stages(self, load: Load, *, shuffled: bool) -> Seconds:
@@ -69,9 +70,15 @@ class Durations:
     def bounds(self, load: Load, *, shuffled: bool) -> tuple[float, float]:
         """Between what seconds a whole run will lie, as a rule."""
         whole = sum(self.stages(load, shuffled=shuffled).values())
-        narrow = (p for p in self.memory.own if p.layer.fan <= NARROW)
-        choice = (1 + shuffled) * sum(self.layer(place, load)["choice"] for place in narrow)
-        return whole / SPREAD, (whole + (HARD - 1) * choice) * SPREAD
+        hard = ((p, HARD if p.layer.fan <= NARROW else HARD_WIDE) for p in self.memory.own)
+        more = sum((times - 1) * self.layer(place, load)["choice"] for place, times in hard)
+        return whole / SPREAD, (whole + (1 + shuffled) * more) * SPREAD
+
+    @property
+    def _points(self) -> int:
+        """Choices at one multiplier: few where the divergence is smooth."""
+        units = sum(place.layer.units for place in self.memory.own)
+        return EXPECTED if units > STAIRS else MOST
 
     def _evidence(self, place: Place, load: Load) -> float:
         layer, rows = place.layer, sampled(place, load).all
@@ -112,8 +119,8 @@ class Durations:
         if layer.fan <= NARROW:
             unit = TRIALS * (2 * MS + rows * (0.35 + 0.008 * layer.fan) * US)
         else:
-            unit = 2 * MS + layer.fan * 20 * US + rows * (0.15 + 0.001 * layer.fan) * US
-        own = layer.units * unit + rows * layer.width * 40 * NS
+            unit = 0.5 * MS + layer.fan * 4.5 * US + rows * 0.12 * US
+        own = layer.units * unit + rows * layer.width * 10 * NS
         return own * self.speed.slowness + load.walked * self._forward(place)
 
     def _proofs(self, place: Place) -> float:

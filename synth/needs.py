@@ -162,11 +162,8 @@ class Memory:
         layer, rows = place.layer, sampled(place, load)
         replaced = rows.all * 2 * FLOAT * layer.width
         judged = rows.select * DOUBLE * (2 * layer.width + 6 * layer.units)
-        parts = {
-            MOMENTS: moments_bytes(layer),
-            SAMPLE: held_bytes(place, rows) + replaced + judged,
-            BATCH: self._moving,
-        }
+        here = self._here(place, rows)
+        parts = here | {SAMPLE: here[SAMPLE] + replaced + judged, BATCH: self._moving}
         return self._at(place, load, "choice of programs", programs, parts)
 
     def _validation(self, load: Load) -> Need:

@@ -1,5 +1,6 @@
 """The whole chain on one page: network → probes → fronts → choice → proofs → validation → files."""
 
+import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -246,7 +247,7 @@ def search(
 ) -> Searched:
     """Evidence, fronts and choice for a network that may be a control of the job's own."""
     known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
-    with known as found, watch.stage("choice"):
+    with known as found, watch.stage("choice"), _unswept():
         points = _choose(job, found.chooser, store, progress)
     return Searched(found.ranges, points, tuple(found.failures))
 
@@ -385,6 +386,17 @@ def _checked_grammar(spec: GrammarSpec) -> Grammar:
             *(f"primitive {v.primitive!r} in {v.interpreter}: {v.message}" for v in broken)
         )
     return grammar
+
+
+@contextmanager
+def _unswept() -> Iterator[None]:
+    """Leave what there is to the garbage collector's later runs: fronts are millions of nodes, no
+    cycle among them, and it would walk through all of them again and again."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from grammars.coding import program_bits
 from grammars.grammar import Grammar
-from grammars.program import const, taps_of
+from grammars.program import const, taps_read
 from grammars.siblings import references
 from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.network import Network
@@ -39,8 +39,7 @@ def _read_channels(network: Network, bank: str, choices: Sequence[LayerChoice]) 
         return None
     found: set[int] = set()
     for choice in (chosen[name] for name in readers):
-        taps = (t for program in choice.programs() for t in taps_of(program))
-        source = choice.layer.source
+        taps, source = taps_read(choice.programs()), choice.layer.source
         found |= {int(t["channel"]) for t in taps if t["bank"] == source}  # type: ignore[arg-type]
     return found
 

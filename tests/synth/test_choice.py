@@ -383,3 +383,20 @@ def test_few_walks_find_the_multiplier_of_many_units(floor: float, limit: float)
     fewest = min(p.bits for p in grid if p.accepted(CRITERIA))
     assert points[-1].accepted(CRITERIA) and points[-1].bits <= 1.005 * fewest
     assert len(points) <= 8
+
+
+def test_a_staircase_is_searched_below_its_limit():
+    """Where divergence jumps over the limit and falls again below it, the cheaper points are found;
+    where agreement refuses, divergence is no reason to go on."""
+    steps = [
+        (0.0, 10, 1.0, 0.5),
+        (7e4, 28, 0.009, 1.0),
+        (8e4, 29, 0.02, 1.0),
+        (1e5, 30, 0.009, 1.0),
+    ]
+    points = search_multiplier(toy([*steps, (1e8, 90, 0.001, 1.0)])[0], CRITERIA)
+    assert points[-1].bits == 28 and len(points) == 13
+    smooth = [(0.0, 10, 1e-3, 0.5), (1e5, 30, 1e-3, 1.0), (1e8, 90, 1e-4, 1.0)]
+    at, asked = toy(smooth)
+    assert search_multiplier(at, CRITERIA)[-1].bits == 30
+    assert min(m for m in asked if m >= 1e5) <= 1.01e5
