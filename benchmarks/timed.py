@@ -1,0 +1,44 @@
+"""One `synth run` of a benchmark's network, as a user starts it: what it takes, and what it gives."""
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.memory import Peak
+
+ROOT = Path(__file__).parent.parent
+HEAD = f"import sys\nfrom functools import partial\nsys.path.insert(0, {str(ROOT)!r})\n"
+
+
+def timed_run(out: Path, case: str, jobs: int, more: str = "") -> dict[str, Any]:
+    """One `synth run`, as a user starts it: seconds, memory of all its processes, and figures.
+
+    `case` is Python that makes `network` and `inputs`. No controls: they are runs of their own.
+    """
+    config, factory = out.with_suffix(".toml"), out.with_suffix(".py")
+    factory.write_text(HEAD + textwrap.dedent(case), encoding="utf-8")
+    config.write_text(
+        f'[network]\nfactory = "{factory.name}:network"\n'
+        f'[probes]\ninputs = "{factory.name}:inputs"\n[run]\ncontrols = []\n{more}',
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "synth", "run", str(config)]
+    command += ["--out", str(out), "--jobs", str(jobs)]
+    start = time.perf_counter()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        peak = Peak.of(process)
+    seconds = time.perf_counter() - start
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"synth run ended with {process.returncode}")
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
+    figures = {k: summary[k] for k in ("units", "bits_share", "agreement", "proved", "unknown")}
+    return (
+        {"seconds": round(seconds, 1), "peak_gib": round(peak / 2**30, 2)}
+        | figures
+        | {"stages": timing["seconds"]}
+    )
