@@ -8,6 +8,7 @@ are priced apart, as if they were uncorrelated.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -38,13 +39,24 @@ def priced_probes(network: Network, fit: Inputs) -> Batch:
     return fit.take(np.linspace(0, len(fit) - 1, count).astype(np.int64)).batch()
 
 
-def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Tensor]:
-    """Per layer (S, N, U, h, w): gradients of log p(y | x) for S answers, scaled by √probability.
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """What the programs of a layer are priced on: its maps on N samples, and its gradients.
 
-    The sum over S of squares is an expectation over answers. `probes` are N samples.
+    `source` (N, C, H, W) and `units` (N, U, h, w); `slopes` (S, N, U, h, w), gradients of
+    log p(y | x) for S answers, scaled by √probability: the sum over S of squares is an expectation.
     """
+
+    source: Tensor
+    units: Tensor
+    slopes: Tensor
+
+
+def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Priced]:
+    """What each layer is priced on, from one pass forward and one backward for each answer."""
     names = [la.name for la in network.layers]
-    recorded = network.record(probes, names, grad=True)
+    sources = [la.source for la in network.layers]
+    recorded = network.record(probes, [*names, *sources], grad=True)
     maps = [recorded[n] for n in names]
     answers = _answers(log_probabilities(as_rows(recorded["output"])), seed)
     slopes = [torch.zeros(len(answers), *m.shape, device=m.device) for m in maps]
@@ -54,29 +66,24 @@ def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Tensor
         for slope, part in zip(slopes, found, strict=True):
             if part is not None:
                 slope[i] = part
-    return dict(zip(names, slopes, strict=True))
+    known = (
+        Priced(recorded[s].detach(), m.detach(), t)
+        for s, m, t in zip(sources, maps, slopes, strict=True)
+    )
+    return dict(zip(names, known, strict=True))
 
 
 def costs(
-    network: Network,
-    layer: Layer,
-    fronts: Sequence[Sequence[Candidate]],
-    slopes: Tensor,
-    probes: Batch,
-    grammar: Grammar,
+    layer: Layer, fronts: Sequence[Sequence[Candidate]], priced: Priced, grammar: Grammar
 ) -> list[np.ndarray]:
-    """For each unit (C,) nats: what each candidate of its front would cost alone.
-
-    `slopes` (S, N, U, h, w) are the layer's `gradients` on `probes`.
-    """
-    source = network.record(probes, [layer.source, layer.name])
-    maps, units = source[layer.source], source[layer.name]
+    """For each unit (C,) nats: what each candidate of its front would cost alone."""
+    maps, units = priced.source, priced.units
     siblings = torch.cat([units, _pre_maps(layer, maps)], 1)
     result = []
     for channel, candidates in enumerate(fronts):
         outputs = _outputs(layer, candidates, maps, siblings, grammar)
         errors = outputs - units[:, channel : channel + 1]
-        change = torch.einsum("snhw,nchw->snc", slopes[:, :, channel], errors)
+        change = torch.einsum("snhw,nchw->snc", priced.slopes[:, :, channel], errors)
         result.append((0.5 * (change.double() ** 2).mean(1).sum(0)).cpu().numpy())
     return result
 
@@ -109,4 +116,6 @@ def _outputs(
     bank = compile_bank([c.program for c in candidates], layer.scope.index, grammar)
     read = torch.from_numpy(bank.weight[:, layer.width :]).to(siblings)
     rows = BankModule(bank, layer).to(maps.device).rows(maps)
-    return bank.heads(rows + torch.einsum("ru,nuhw->nrhw", read, siblings))
+    if read.any():
+        rows = rows + torch.einsum("ru,nuhw->nrhw", read, siblings)
+    return bank.heads(rows)
