@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.evaluation import Algebra, evaluate
+from grammars.evaluation import Algebra, argument_sorts, evaluate
 from grammars.hoist import ROWS, Group, Hoisted, grouped, hoist
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.primitive import Primitive, Transcendental
-from grammars.program import Node
+from grammars.program import Node, Sort, tap
+
+SUM = tap(":sum", 0)
+SUM_ROW = Affine({(":sum", 0, 0, 0): 1.0})
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +69,17 @@ def compile_bank(
 
     Raises KeyError for a tap without column.
     """
-    rows, groups = grouped([_complete(hoist(p, primitives), primitives) for p in programs])
-    weight = np.zeros((len(rows), len(index)))
+    split = [_split(p, primitives) for p in programs]
+    rows, groups = grouped([hoisted for hoisted, _ in split])
+    sums, places = (s for _, s in split if s is not None), _Columns(index)
+    weight, bias = np.zeros((len(rows), len(index))), np.array([row.bias for row in rows])
     for number, row in enumerate(rows):
-        columns = [index[key] for key in row.weights]
-        weight[number, columns] = list(row.weights.values())
-    bias = np.array([row.bias for row in rows])
+        if row == SUM_ROW:
+            whole = next(sums)
+            weight[number, [places[t] for t in whole.args]] = whole["weights"]
+            bias[number] = whole["bias"]
+        else:
+            weight[number, [index[key] for key in row.weights]] = list(row.weights.values())
     return CompiledBank(weight, bias, tuple(_compiled(g, primitives) for g in groups), primitives)
 
 
@@ -87,6 +95,38 @@ def run_group(group: CompiledGroup, rows: Tensor, primitives: Mapping[str, Primi
     value = evaluate(group.skeleton, TorchAlgebra(read), primitives)
     shape = (rows.shape[0], len(group.units), *rows.shape[2:])
     return torch.as_tensor(value, dtype=rows.dtype, device=rows.device).expand(shape)
+
+
+def _split(program: Node, primitives: Mapping[str, Primitive]) -> tuple[Hoisted, Node | None]:
+    """A program hoisted, and the sum of taps that is its only row: `SUM` stands there for it.
+
+    Most programs are a head over one sum. To read it term by term would take most of the time.
+    """
+    inner = program if program.op == "linear" or len(program.args) != 1 else program.args[0]
+    if inner.op == "linear" and all(a.op == "tap" for a in inner.args):
+        short = SUM if inner is program else Node(program.op, (SUM,), program.params)
+        found = hoist(short, primitives)
+        if found.rows == (SUM_ROW,) and _takes_fields(short, primitives):
+            return found, inner
+    return _complete(hoist(program, primitives), primitives), None
+
+
+def _takes_fields(program: Node, primitives: Mapping[str, Primitive]) -> bool:
+    """Whether a sum may stand in the place of a tap: `shift` and `conv` take no sums."""
+    return Sort.ATOM not in argument_sorts(program, primitives[program.op])
+
+
+class _Columns(dict[Node, int]):
+    """The columns of taps, by the taps themselves, which programs share: found once for all."""
+
+    def __init__(self, index: Mapping[TapKey, int]) -> None:
+        self.index = index
+        super().__init__()
+
+    def __missing__(self, leaf: Node) -> int:
+        bank, channel, dy, dx = (value for _, value in leaf.params)
+        self[leaf] = column = self.index[bank, channel, dy, dx]  # type: ignore[index]
+        return column
 
 
 def _complete(hoisted: Hoisted, primitives: Mapping[str, Primitive]) -> Hoisted:
