@@ -8,6 +8,7 @@ are priced apart, as if they were uncorrelated.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -40,13 +41,24 @@ def priced_probes(network: Network, fit: Inputs) -> Batch:
     return fit.take(np.linspace(0, len(fit) - 1, count).astype(np.int64)).batch()
 
 
-def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Tensor]:
-    """Per layer (S, N, U, h, w): gradients of log p(y | x) for S answers, scaled by √probability.
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """What the programs of a layer are priced on: its maps on N samples, and its gradients.
 
-    The sum over S of squares is an expectation over answers. `probes` are N samples.
+    `source` (N, C, H, W) and `units` (N, U, h, w); `slopes` (S, N, U, h, w), gradients of
+    log p(y | x) for S answers, scaled by √probability: the sum over S of squares is an expectation.
     """
+
+    source: Tensor
+    units: Tensor
+    slopes: Tensor
+
+
+def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Priced]:
+    """What each layer is priced on, from one pass forward and one backward for each answer."""
     names = [la.name for la in network.layers]
-    recorded = network.record(probes, names, grad=True)
+    sources = [la.source for la in network.layers]
+    recorded = network.record(probes, [*names, *sources], grad=True)
     maps = [recorded[n] for n in names]
     answers = _answers(log_probabilities(as_rows(recorded["output"])), seed)
     slopes = [torch.zeros(len(answers), *m.shape, device=m.device) for m in maps]
@@ -56,23 +68,18 @@ def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Tensor
         for slope, part in zip(slopes, found, strict=True):
             if part is not None:
                 slope[i] = part
-    return dict(zip(names, slopes, strict=True))
+    known = (
+        Priced(recorded[s].detach(), m.detach(), t)
+        for s, m, t in zip(sources, maps, slopes, strict=True)
+    )
+    return dict(zip(names, known, strict=True))
 
 
 def costs(
-    network: Network,
-    layer: Layer,
-    fronts: Sequence[Sequence[Candidate]],
-    slopes: Tensor,
-    probes: Batch,
-    grammar: Grammar,
+    layer: Layer, fronts: Sequence[Sequence[Candidate]], priced: Priced, grammar: Grammar
 ) -> list[np.ndarray]:
-    """For each unit (C,) nats: what each candidate of its front would cost alone.
-
-    `slopes` (S, N, U, h, w) are the layer's `gradients` on `probes`.
-    """
-    source = network.record(probes, [layer.source, layer.name])
-    maps, units = source[layer.source], source[layer.name]
+    """For each unit (C,) nats: what each candidate of its front would cost alone."""
+    maps, units = priced.source, priced.units
     before = torch.cat([_pre_maps(layer, part) for part in maps.split(AT_ONCE)])
     siblings = torch.cat([units, before], 1)
     result = []
@@ -81,7 +88,7 @@ def costs(
         unit = units[:, channel : channel + 1]
         parts = zip(*(t.split(AT_ONCE) for t in (maps, siblings, unit)), strict=True)
         errors = (run(part, read) - own for part, read, own in parts)
-        result.append(_cost(errors, slopes[:, :, channel]))
+        result.append(_cost(errors, priced.slopes[:, :, channel]))
     return result
 
 

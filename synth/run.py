@@ -210,8 +210,8 @@ def prepared(
     folder = store.path.parent / FOLDER / kind.replace(" ", "_")
     places = {la.name: folder / str(i) for i, la in enumerate(network.layers)}
     with watch.stage("prices"):
-        priced = priced_probes(network, job.probes.fit)
-        slopes = gradients(network, priced, seed=job.config.run.seed)
+        probes = priced_probes(network, job.probes.fit)
+        priced = gradients(network, probes, seed=job.config.run.seed)
     effort = Effort(job, store, kind, progress)
     ranges, fronts = {}, []
     for evidence in watch.each("evidence", gather(network, job.probes, seed=job.config.run.seed)):
@@ -221,7 +221,7 @@ def prepared(
         with watch.stage("fronts"):
             units = effort.fronts(evidence, places[layer.name])
         with watch.stage("prices"):
-            prices = costs(network, layer, units, slopes.pop(layer.name), priced, job.grammar)
+            prices = costs(layer, units, priced.pop(layer.name), job.grammar)
         fronts.append(Fronts(layer, units, tuple(prices)))
 
     def known(layer: Layer) -> LayerEvidence:

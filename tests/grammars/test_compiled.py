@@ -106,3 +106,11 @@ def test_a_tap_without_a_column():
     """A tap that the index does not number raises KeyError with it."""
     with pytest.raises(KeyError, match="elsewhere"):
         compile_bank([relu(1.0, tap("elsewhere", 0))], INDEX, core())
+
+
+def test_no_sum_is_taken_for_an_atom():
+    """A sum inside of what takes atoms alone is an error here as in the interpreters."""
+    shifted = call("shift", linear([(2.0, A), (1.0, B)]), dy=0, dx=0)
+    for run in (lambda: compile_bank([shifted], INDEX, core()), lambda: alone(shifted, patches(0))):
+        with pytest.raises(TypeError, match="argument of shift has to be of sort"):
+            run()

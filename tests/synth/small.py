@@ -127,8 +127,7 @@ def evidence_of(network: Network, probes: Probes) -> dict[str, LayerEvidence]:
 
 def fronts_of(network: Network, probes: Probes, *, budget: int = 400) -> tuple[Fronts, ...]:
     """Fronts and prices of all layers."""
-    priced = priced_probes(network, probes.fit)
-    slopes = gradients(network, priced, seed=0)
+    priced = gradients(network, priced_probes(network, probes.fit), seed=0)
     result = []
     for evidence in gather(network, probes, seed=0):
         layer = evidence.layer
@@ -136,7 +135,7 @@ def fronts_of(network: Network, probes: Probes, *, budget: int = 400) -> tuple[F
             search_unit(unit_evidence(evidence, c), [LinearEngine()], budget=budget, seed=0)
             for c in range(layer.units)
         )
-        prices = costs(network, layer, units, slopes[layer.name], priced, CORE)
+        prices = costs(layer, units, priced[layer.name], CORE)
         result.append(Fronts(layer, units, tuple(prices)))
     return tuple(result)
 

@@ -70,9 +70,8 @@ def priced(network: Network, layer: int, channel: int, program: Node, inputs: In
     evidence = list(gather(network, probes, seed=0))[layer]
     (candidate,) = judge(unit_evidence(evidence, channel), [program], ["hand"])
     fronts = [(candidate,) if c == channel else () for c in range(la.units)]
-    batch = inputs.batch()
-    slopes = gradients(network, batch, seed=0)[la.name]
-    return float(costs(network, la, fronts, slopes, batch, CORE)[channel][0])
+    known = gradients(network, inputs.batch(), seed=0)[la.name]
+    return float(costs(la, fronts, known, CORE)[channel][0])
 
 
 def divergence(network: Network, layer: int, channel: int, program: Node, inputs: Inputs) -> float:
@@ -126,10 +125,11 @@ def test_what_nothing_reads_costs_nothing():
 def test_many_classes_are_sampled():
     """With more classes than are summed, answers are drawn: nearly the KL, and repeatable."""
     network, inputs = read(dense(40), (5,)), random_probes((5,), fit=500).fit
-    slopes = gradients(network, inputs.batch(), seed=0)
-    assert slopes["0"].shape == (DRAWS, 500, 4, 1, 1)
-    again, other = (gradients(network, inputs.batch(), seed=s) for s in (0, 1))
-    assert torch.equal(slopes["0"], again["0"]) and not torch.equal(slopes["0"], other["0"])
+    slopes, again, other = (
+        gradients(network, inputs.batch(), seed=s)["0"].slopes for s in (0, 0, 1)
+    )
+    assert slopes.shape == (DRAWS, 500, 4, 1, 1)
+    assert torch.equal(slopes, again) and not torch.equal(slopes, other)
     program = disturbed(network, 0, 1, 0.02)
     true = divergence(network, 0, 1, program, inputs)
     assert priced(network, 0, 1, program, inputs) == pytest.approx(true, rel=0.25)
@@ -138,7 +138,7 @@ def test_many_classes_are_sampled():
 def test_gradients_are_of_every_answer():
     """Squares of the scaled gradients sum to the expectation that finite differences give."""
     network, inputs = read(dense(), (5,)), random_probes((5,), fit=6).fit.batch()
-    slopes = gradients(network, inputs, seed=0)["2"].double()[:, :, 1, 0, 0]
+    slopes = gradients(network, inputs, seed=0)["2"].slopes.double()[:, :, 1, 0, 0]
     maps = network.record(inputs, ["2"])["2"]
 
     def outputs(change: float) -> Tensor:
@@ -153,6 +153,17 @@ def test_gradients_are_of_every_answer():
     numeric = (outputs(1e-2) - outputs(-1e-2)) / 2e-2
     expected = (outputs(0).exp() * numeric**2).sum(1)
     assert (slopes**2).sum(0).numpy() == pytest.approx(expected.numpy(), rel=1e-2, abs=1e-6)
+
+
+def test_a_layer_is_priced_on_its_own_maps():
+    """What it reads and what it gives are those of the network as it is, without a graph."""
+    network, inputs = read(convolved(), (2, 4, 4)), random_probes((2, 4, 4), fit=6).fit.batch()
+    for layer in network.layers:
+        known = gradients(network, inputs, seed=0)[layer.name]
+        recorded = network.record(inputs, [layer.source, layer.name])
+        assert torch.equal(known.source, recorded[layer.source])
+        assert torch.equal(known.units, recorded[layer.name])
+        assert not (known.source.requires_grad or known.units.requires_grad)
 
 
 def test_siblings_are_priced_as_they_were():
@@ -190,15 +201,14 @@ def test_prices_do_not_depend_on_how_many_probes_run_at_once(monkeypatch):
     """Batches of probes add up to the whole, for references to siblings too."""
     network = read(convolved(), (2, 4, 4))
     fit = random_probes((2, 4, 4), fit=50).fit
-    layer, batch = network.layers[0], priced_probes(network, fit)
-    slopes = gradients(network, batch, seed=0)["0"]
+    priced = gradients(network, priced_probes(network, fit), seed=0)["0"]
     programs = [disturbed(network, 0, 1, 0.1), tap("0", 0), const(0.25)]
     evidence = next(gather(network, random_probes((2, 4, 4)), seed=0))
     front = judge(unit_evidence(evidence, 1), programs, ["mine"] * 3)
     fronts = [(), front, ()]
     monkeypatch.setattr(price, "AT_ONCE", 1000)
-    (_, whole, _) = costs(network, layer, fronts, slopes, batch, CORE)
+    (_, whole, _) = costs(network.layers[0], fronts, priced, CORE)
     monkeypatch.setattr(price, "AT_ONCE", 7)
-    (nothing, parts, _) = costs(network, layer, fronts, slopes, batch, CORE)
+    (nothing, parts, _) = costs(network.layers[0], fronts, priced, CORE)
     assert nothing.shape == (0,) and (whole > 0).all()
     assert np.allclose(parts, whole, rtol=1e-5)
