@@ -1,4 +1,4 @@
-"""One `synth run` of a benchmark's network, as a user starts it: what it takes, and what it gives."""
+"""One `synth run` of a benchmark, as a user starts it: what it takes, and what it gives."""
 
 import json
 import subprocess

@@ -54,7 +54,7 @@ class ProbesConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """`max_error` is ε as a share of the unit's range on fit; `budget` counts evaluations.
+    """ε is `max_error` times the unit's range on fit; `budget` counts evaluations.
 
     `plugins` says whether installed packages may add primitives and engines. `basis` is a file of
     directions that get programs beside the units (`synth.basis`). A layer needs
