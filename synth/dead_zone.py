@@ -138,18 +138,19 @@ def _factor(block: np.ndarray, added: np.ndarray) -> Factor:
 
 def _rounded(factor: Factor, own: np.ndarray, steps: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """(K, f) constants in the factor's order, from `own` (f,) for each step and limit (K,)."""
-    size, upper, cost = len(own), factor.upper, factor.cost
+    size, upper = len(own), factor.upper
     theta = np.repeat(own[:, None], len(steps), axis=1)  # (f, K): a column is one row of memory
     scale = 1 / steps  # of powers of two, so that products are as exact as quotients
+    gains = limits / factor.cost[:, None]  # what keeping a weight has to gain, at least
     for start in range(0, size, TILE):
         stop = min(start + TILE, size)
-        errors = np.empty((stop - start, len(steps)))
-        for i in range(start, stop):
-            value = theta[i]
+        errors = np.zeros((stop - start, len(steps)))
+        inner = np.ascontiguousarray(upper[start:stop, start:stop].T)
+        for i in range(stop - start):
+            value = theta[start + i] - inner[i] @ errors
             near = np.rint(value * scale) * steps
-            near[near * (2 * value - near) * cost[i] < limits] = 0.0
-            errors[i - start] = (value - near) / upper[i, i]
-            theta[i] = near
-            theta[i + 1 : stop] -= upper[i, i + 1 : stop, None] * errors[i - start]
+            near *= near * (2 * value - near) >= gains[start + i]
+            errors[i] = (value - near) / inner[i, i]
+            theta[start + i] = near
         theta[stop:] -= upper[start:stop, stop:size].T @ errors
     return theta.T

@@ -105,11 +105,11 @@ class Durations:
         """All candidates on the probes that prices are measured on."""
         layer, count = place.layer, self._priced(load)
         numbers = CANDIDATES * count * place.positions
-        unit = 6 * MS + layer.fan * 20 * US
+        unit = 4 * MS + layer.fan * 12 * US
         unit += numbers * (10 + answers(self.memory.sizes.outputs)) * NS
         own = layer.units * unit * self.speed.slowness
         products = layer.units * numbers * 2 * layer.width / (EASY * self.speed.single)
-        return own + products + count * sum(map(self._forward, self.memory.own))
+        return own + products
 
     def _pick(self, place: Place, load: Load) -> float:
         """One multiplier: trials of every unit, and the walk on replaced sources."""
@@ -124,8 +124,8 @@ class Durations:
         return own * self.speed.slowness + load.walked * self._forward(place)
 
     def _proofs(self, place: Place) -> float:
-        """Exact arithmetic, and Z3: a good deal more or less where claims are hard or easy."""
-        unit = 5 * MS + place.layer.fan * 0.35 * MS
+        """Exact arithmetic, and Z3 on two numbers."""
+        unit = 15 * MS + place.layer.fan * 15 * US
         return place.layer.units * unit * self.speed.slowness
 
     def _validation(self, load: Load) -> float:

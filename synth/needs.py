@@ -196,8 +196,11 @@ class Memory:
         return Need(place.layer.name, step, kept | dict(parts))
 
     def _slopes(self, load: Load) -> float:
-        numbers = sum(math.prod(p.layer.out_shape) for p in self.own)
-        return FLOAT * answers(self.sizes.outputs) * self._priced(load) * numbers
+        """Gradients of every answer, and the maps of the layers and of their sources."""
+        layers = [p.layer for p in self.own]
+        sources = {la.source: math.prod(la.in_shape) for la in layers}
+        numbers = (answers(self.sizes.outputs) + 1) * sum(math.prod(la.out_shape) for la in layers)
+        return FLOAT * self._priced(load) * (numbers + sum(sources.values()))
 
     def _priced(self, load: Load) -> int:
         return priced([p.layer for p in self.own], load)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from synth import survey
 from synth.dead_zone import ROWS
-from synth.fronts import CHUNK
+from synth.fronts import BLOCK, CHUNK
 from synth.layers import Layer
 from synth.speed import Speed
 
@@ -18,11 +18,11 @@ FLOAT, DOUBLE = 4, 8
 NS, US, MS = 1e-9, 1e-6, 1e-3
 NARROW, FEW, THIN = 128, 4e6, 1e10
 CAUTIONS, GRIDS, FINE = 3, 8, 3
-ROUNDINGS = 67  # that the widest units get from one pass
-GROWN = 170  # and those of a layer of fewer weights, from one support after the other
+ROUNDINGS = 72  # that the widest units get from two passes
+GROWN = 340  # and those of a layer of fewer weights, from one support after the other
 JUDGED = 5  # arrays of the outputs of all candidates that are there at once
-PROPOSED = 55, 100  # candidates that are left of roundings, for the widest units and others
-CANDIDATES = 55  # of a front, as a rule
+PROPOSED = 45, 80  # candidates that are left of roundings, for the widest units and others
+CANDIDATES = 45  # of a front, as a rule
 
 
 class Manner(StrEnum):
@@ -65,7 +65,7 @@ def search_bytes(layer: Layer, rows: Rows, budget: int) -> float:
     """What the search of a unit holds beside the evidence: patches in float64 and their metric."""
     fan, width = layer.fan, layer.width
     patches = DOUBLE * (rows.all * width + rows.fit * layer.units)
-    judged = JUDGED * DOUBLE * rows.all * min(CHUNK, candidates(layer, budget))
+    judged = JUDGED * DOUBLE * min(rows.all, BLOCK) * min(CHUNK, candidates(layer, budget))
     gated = (
         rows.fit * (FLOAT * (width + fan) + 2 * DOUBLE * (fan + 1)) + 6 * DOUBLE * (fan + 1) ** 2
     )
@@ -82,25 +82,28 @@ def search_bytes(layer: Layer, rows: Rows, budget: int) -> float:
 
 def unit_seconds(layer: Layer, rows: Rows, budget: int, speed: Speed) -> float:
     """One unit: what it takes to propose candidates, and to judge them on all rows."""
-    fan, count = layer.fan, candidates(layer, budget)
+    fan, count, used = layer.fan, candidates(layer, budget), min(rows.fit, ROWS)
     products = 2.0 * rows.all * count * fan
-    own = rows.all * count * 35 * NS + rows.fit * layer.width * 5 * NS
+    own = rows.all * count * 20 * NS + used * fan * 5 * NS
+    single = 0.0
     match manner_of(layer):
         case Manner.EXACT:
             products += CAUTIONS * rows.fit * (fan + 1) ** 2 + 400 * fan**3
             own += 50 * MS + fan * 2.7 * MS
         case Manner.THIN:
-            products += 2 * rows.fit * (fan + 1) ** 2
-            own += 100 * MS + fan * 0.6 * MS + fan**2 * 2 * US + rows.fit * fan * 10 * NS
+            products += rows.fit * (fan + 1) ** 2 + 10 * fan**3
+            single += 2 * used * GROWN * fan
+            own += 100 * MS + fan * 0.6 * MS + used * GROWN * 10 * NS
         case Manner.WIDE:
-            products += 4 * ROUNDINGS * survey.blocks_of(layer)[1] * fan
-            own += 30 * MS + fan * 0.22 * MS + rows.fit * fan * 10 * NS
-    return own * speed.slowness + products / speed.double
+            products += 2 * ROUNDINGS * survey.blocks_of(layer)[1] * fan
+            single += 2 * used * ROUNDINGS * fan
+            own += 30 * MS + fan * 0.11 * MS + used * ROUNDINGS * 10 * NS
+    return own * speed.slowness + products / speed.double + single / speed.single
 
 
 def layer_seconds(layer: Layer, speed: Speed) -> float:
-    """Once in every worker: an inverse and a Cholesky factor for each block and caution."""
+    """Once in every worker: the inverse of a Cholesky factor for each block and caution."""
     if manner_of(layer) is not Manner.WIDE:
         return 0.0
     blocks, size = survey.blocks_of(layer)
-    return 2 * blocks * 6 * size**3 / speed.double
+    return 2 * blocks * 2 * size**3 / speed.double
