@@ -14,7 +14,7 @@ from synth.modules import apply_heads
 CHUNK_FLOATS = 2**23  # numbers of patches that are held at once
 BLOCK = 4096  # columns of one block of the Gram matrix, at most
 EXTREMES = 32  # patches kept for each unit at its top, and as many at its threshold,
-EXTREME_BYTES = 2**27  # as long as all of them, with the activations beside them, take no more
+EXTREME_BYTES = 2**25  # as long as all of them, with the activations beside them, take no more
 
 
 @dataclass(frozen=True, eq=False)
