@@ -31,7 +31,7 @@ from oracles.claims import (
     pair_heads,
     power_of_two,
 )
-from oracles.zonotope import AXES, Normal, Pair, Zonotope
+from oracles.zonotope import Normal, Pair, Zonotope
 
 LADDER = (12, 24, None)  # bits of a normal; None is exact
 DEPTH = Fraction(1, 2)  # of what the side itself cuts off: a normal of few bits has to cut as much
@@ -110,7 +110,7 @@ class _Inquiry:
         self.pair = z3.Real("a", context), z3.Real("d", context)
         a, d = self.pair[0] * pairs.lift, self.pair[1]
         self.gap = _head(pairing.unit, a) - _head(pairing.program, a - d)
-        for normal in AXES:
+        for normal in pairs.zonotope.frame:
             self._cut(normal)
 
     def exceeding(self, sign: int, epsilon: Fraction) -> Iterator[Pair | Unknown]:
@@ -118,7 +118,7 @@ class _Inquiry:
         wanted, zonotope = epsilon * self.pairs.lift / self.pairs.scale, self.pairs.zonotope
         found = self._inside(sign, wanted)
         if isinstance(found, tuple):
-            reach = zonotope.support((0, 1)) + zonotope.support((0, -1))
+            reach = zonotope.reach((0, 1))
             clearer = (self._inside(sign, wanted + margin * reach) for margin in MARGINS)
             yield from (pair for pair in clearer if pair is not None)
         if found is not None:
@@ -158,14 +158,15 @@ class _Inquiry:
         return False
 
     def _depth(self, normal: Normal, pair: Pair) -> Fraction:
-        """How far a pair lies beyond the zonotope in the direction of a normal."""
-        (x, y), (a, d) = normal, pair
-        return (x * a + y * d - self.pairs.zonotope.support(normal)) / (abs(x) + abs(y))
+        """How far a pair lies beyond the zonotope along a normal, whatever its length."""
+        return self.pairs.zonotope.beyond(normal, pair) / sum(map(abs, normal))
 
     def _cut(self, normal: Normal) -> None:
-        x, y = (self._real(Fraction(part)) for part in normal)
-        reach = self._real(self.pairs.zonotope.support(normal))
-        self.solver.add(x * self.pair[0] + y * self.pair[1] <= reach)
+        """Tell the solver of a side, and of the one opposite."""
+        zonotope, (x, y) = self.pairs.zonotope, (self._real(Fraction(part)) for part in normal)
+        reach, along = zonotope.reach(normal), x * self.pair[0] + y * self.pair[1]
+        middle = normal[0] * zonotope.center[0] + normal[1] * zonotope.center[1]
+        self.solver.add(along <= self._real(middle + reach), along >= self._real(middle - reach))
 
     def _counted(self) -> int:
         """Steps of this solver so far."""
@@ -181,7 +182,9 @@ def _shortened(normal: Normal, bits: int | None) -> Normal:
     shift = max(abs(x), abs(y)).bit_length() - (bits or 0)
     if bits is None or shift <= 0:
         return normal
-    return (x + (1 << (shift - 1))) >> shift, (y + (1 << (shift - 1))) >> shift
+    rounded = ((abs(part) + (1 << (shift - 1))) >> shift for part in normal)
+    x, y = (near if part > 0 else -near for near, part in zip(rounded, normal, strict=True))
+    return x, y
 
 
 def _head(slopes: tuple[float, float], value: Any) -> Any:

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from math import gcd
 
 import numpy as np
 
 Pair = tuple[Fraction, Fraction]
 Normal = tuple[int, int]
-AXES: tuple[Normal, ...] = ((1, 0), (0, 1), (-1, 0), (0, -1))
+AXES: tuple[Normal, ...] = ((1, 0), (0, 1))
 
 
 @dataclass(frozen=True)
 class _Sides:
     """Half of the sides, the others being opposite: unit `normals` (m, 2) from the center outwards,
-    the `reach` (m,) from the center to each, and the same normals in integers, exactly."""
+    the `reach` (m,) from the center to each, and the normals in integers, as short as can be."""
 
     normals: np.ndarray
     reach: np.ndarray
@@ -33,16 +34,27 @@ class Zonotope:
     generators: Sequence[tuple[int, int]]
     center: Pair
 
-    def support(self, normal: Normal) -> Fraction:
-        """The largest normal·z over the points z of the zonotope."""
+    def reach(self, normal: Normal) -> int:
+        """The largest normal·(z − center) over the points z of the zonotope."""
         x, y = normal
-        reach = sum([abs(x * a + y * b) for a, b in self.generators])
-        return x * self.center[0] + y * self.center[1] + reach
+        return sum([abs(x * a + y * b) for a, b in self.generators])
+
+    def beyond(self, normal: Normal, point: Pair) -> Fraction:
+        """How far a point lies beyond the zonotope along a normal, to whichever end: below zero
+        between the two."""
+        (x, y), (a, b), (c, d) = normal, point, self.center
+        return abs(x * (a - c) + y * (b - d)) - self.reach(normal)
+
+    @property
+    def frame(self) -> Sequence[Normal]:
+        """Normals of a box around it and, if it is a line, of that: how little a point lies beside
+        a line is more than floats can say."""
+        return (*AXES, *((y, -x) for x, y in _ends(self.generators)))
 
     def side(self, point: Pair) -> Normal:
-        """The outer normal of the side that a point lies farthest beyond, or least far inside."""
+        """A normal of the side that a point lies farthest beyond, or least far inside."""
         along = self._sides.normals @ self._from_center(point)
-        return self._outer(int(np.argmax(np.abs(along) - self._sides.reach)), along)
+        return self._sides.exact[int(np.argmax(np.abs(along) - self._sides.reach))]
 
     def shares(self, point: Pair) -> np.ndarray:
         """The t (n,), in floats, of a point of the zonotope: it lies between the center and a point
@@ -50,10 +62,11 @@ class Zonotope:
         along = self._sides.normals @ self._from_center(point)
         reach = self._sides.reach
         used = np.divide(np.abs(along), reach, out=np.zeros_like(reach), where=reach > 0)
-        share, (x, y) = float(used.max()), self._outer(int(np.argmax(used)), along)
+        share, side = float(used.max()), int(np.argmax(used))
         if not share:
             return np.zeros(len(self.generators))
-        ends = np.sign([float(x * a + y * b) for a, b in self.generators])
+        x, y = self._sides.exact[side]
+        ends = np.sign(along[side]) * np.sign([float(x * a + y * b) for a, b in self.generators])
         direction = np.array([-y, x]) / max(abs(x), abs(y))
         lengths = np.where(ends == 0, self._floats @ direction, 0.0)
         rest = (self._from_center(point) / share - ends @ self._floats) @ direction
@@ -84,22 +97,25 @@ class Zonotope:
         corners = 2 * (np.cumsum(vectors, axis=0) - vectors) - vectors.sum(0)
         normals = np.stack([vectors[:, 1], -vectors[:, 0]], axis=1)
         normals = normals / np.hypot(*vectors.T)[:, None]
-        exact = [(upper[i][1], -upper[i][0]) for i in order.tolist()]
-        ends = np.array([(a / self._one, b / self._one) for a, b in _ends(upper)]).reshape(-1, 2)
-        ends = ends / np.hypot(*ends.T)[:, None]
-        reach = np.append((normals * corners).sum(1), np.abs(vectors @ ends.T).sum(0))
-        return _Sides(np.vstack([normals, ends]), reach, [*exact, *_ends(upper)])
-
-    def _outer(self, index: int, along: np.ndarray) -> Normal:
-        """The exact normal of a side, or of the side opposite, on which a point lies."""
-        sign = -1 if along[index] < 0 else 1
-        x, y = self._sides.exact[index]
-        return sign * x, sign * y
+        exact = [_short(upper[i][1], -upper[i][0]) for i in order.tolist()]
+        reach = (normals * corners).sum(1)
+        if not (last := _ends(upper)):
+            return _Sides(normals, reach, exact)
+        ends = np.array([(x / self._one, y / self._one) for x, y in last])
+        ends /= np.hypot(*ends.T)[:, None]
+        reach = np.append(0 * reach, np.abs(vectors @ ends.T).sum(0))  # its sides have no distance
+        return _Sides(np.vstack([normals, ends]), reach, [*exact, *last])
 
 
 def _ends(generators: Sequence[tuple[int, int]]) -> Sequence[Normal]:
-    """The normals that no side has where generators, none of them zero, all lie on one line."""
-    if not generators:
-        return AXES[:2]
-    a, b = generators[0]
-    return () if any(a * y - b * x for x, y in generators) else [(a, b)]
+    """The normals that no side has where all generators lie on one line, or are zero."""
+    a, b = next(((a, b) for a, b in generators if a or b), (0, 0))
+    if (a, b) == (0, 0):
+        return AXES
+    return () if any(a * y - b * x for x, y in generators) else [_short(a, b)]
+
+
+def _short(x: int, y: int) -> Normal:
+    """The shortest integers in a direction: that of a line is in few bits even if none else is."""
+    common = gcd(x, y)
+    return x // common, y // common

@@ -93,11 +93,11 @@ def unit_seconds(layer: Layer, rows: Rows, budget: int, speed: Speed) -> float:
         case Manner.THIN:
             products += rows.fit * (fan + 1) ** 2 + 10 * fan**3
             single += 2 * used * GROWN * fan
-            own += 100 * MS + fan * 0.6 * MS + used * GROWN * 10 * NS
+            own += 60 * MS + fan * 0.5 * MS + used * GROWN * 10 * NS
         case Manner.WIDE:
             products += 2 * ROUNDINGS * survey.blocks_of(layer)[1] * fan
             single += 2 * used * ROUNDINGS * fan
-            own += 30 * MS + fan * 0.11 * MS + used * ROUNDINGS * 10 * NS
+            own += 20 * MS + fan * 0.06 * MS + used * ROUNDINGS * 10 * NS
     return own * speed.slowness + products / speed.double + single / speed.single
 
 

@@ -125,6 +125,23 @@ def test_monotone_heads_by_their_lipschitz_constant():
     assert refuted.difference > 0.01
 
 
+def test_dead_units_are_zero():
+    """A ReLU that no input opens is proved to be 0, if only by a bit; one that opens is refuted."""
+    rng = np.random.default_rng(6)
+    for inputs in (1, 3, 147):
+        weights = rng.normal(size=inputs)
+        box = Box(-np.ones(inputs), rng.random(inputs))
+        zero = Affine(np.zeros(inputs), 0.0, TWO_SLOPE[0])
+        corner = np.where(weights > 0, box.upper, box.lower)
+        largest = float(gap_at(Affine(weights, 0.0, TWO_SLOPE[0]), zero, corner))
+        for bias, expected in (
+            (np.nextafter(-largest, -np.inf), Proved),
+            (-0.999 * largest, Refuted),
+        ):
+            unit = Affine(weights, float(bias), RELU)
+            assert isinstance(smt_check(unit, zero, box, Fraction(0)), expected)
+
+
 def test_heads_that_do_not_pair_are_unknown():
     """Z3 has no exp: sigmoid against ReLU is Unknown, with the heads named."""
     verdict = smt_check(

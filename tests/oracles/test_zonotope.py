@@ -38,26 +38,22 @@ def along(normal: tuple[int, int], point: tuple[Fraction, Fraction]) -> Fraction
 
 @given(zonotopes(), points)
 def test_it_reaches_as_far_as_its_corners(zonotope, normal):
-    """In every direction the farthest corner is exactly where the support says."""
+    """In every direction the farthest corner is exactly at the reach from the center."""
     farthest = max(along(normal, corner) for corner in corners(zonotope))
-    assert zonotope.support(normal) == farthest
+    assert zonotope.reach(normal) == farthest - along(normal, zonotope.center)
 
 
 @given(zonotopes(), st.tuples(fractions, fractions))
 def test_what_lies_outside_lies_beyond_its_side(zonotope, point):
     """A point that some side or axis leaves out by more than rounding lies beyond the side that is
     named; a corner lies beyond none."""
-    sides = [(s * d, -s * a) for a, d in zonotope.generators for s in (-1, 1) if a or d]
+    sides = [(d, -a) for a, d in zonotope.generators if a or d]
     size = sum(abs(a) + abs(d) for a, d in zonotope.generators) + sum(map(abs, point)) + 1
-    beyond = max(
-        (along(n, point) - zonotope.support(n)) / (abs(n[0]) + abs(n[1])) for n in (*sides, *AXES)
-    )
-    named = zonotope.side(point)
+    beyond = max(zonotope.beyond(n, point) / sum(map(abs, n)) for n in (*sides, *AXES))
     if beyond > (size + sum(map(abs, zonotope.center))) / 10**9:
-        assert along(named, point) > zonotope.support(named)
+        assert zonotope.beyond(zonotope.side(point), point) > 0
     for corner in corners(zonotope):
-        named = zonotope.side(corner)
-        assert along(named, corner) <= zonotope.support(named)
+        assert all(zonotope.beyond(n, corner) <= 0 for n in (*sides, zonotope.side(corner)))
 
 
 @given(zonotopes(st.tuples(near, near)), st.lists(st.integers(-8, 8), min_size=6, max_size=6))
@@ -75,3 +71,15 @@ def test_shares_lead_to_the_point(zonotope, eighths):
     for axis, value in enumerate((first, second)):
         made = sum(t * g[axis] for t, g in zip(shares.tolist(), zonotope.generators, strict=True))
         assert made / size == pytest.approx(float(value - zonotope.center[axis]) / size, abs=1e-9)
+
+
+@given(points, st.lists(st.integers(-9, 9), min_size=1, max_size=5), st.integers(1, 2**90))
+def test_a_line_is_framed_exactly(direction, lengths, denominator):
+    """A point beside a line, however near, lies beyond a normal of the frame; no corner does."""
+    line = Zonotope(
+        [(n * direction[0], n * direction[1]) for n in lengths], (Fraction(1, 3), Fraction(0))
+    )
+    side = (-direction[1], direction[0]) if any(direction) else (1, 0)
+    off = tuple(c + Fraction(n, denominator) for c, n in zip(line.center, side, strict=True))
+    assert max(line.beyond(n, (off[0], off[1])) for n in line.frame) > 0
+    assert all(line.beyond(n, corner) <= 0 for n in line.frame for corner in corners(line))
