@@ -24,6 +24,7 @@ SAME = 2.5e-3  # of the bits: as little between refused and accepted is not wort
 JUMP = 1.05  # of divergence between refused and accepted: it is a staircase, with steps up again,
 STEP = 2 ** (1 / 12)  # of multipliers below the limit, of which some may then be accepted
 TINY = 1e-9  # of the largest divergence: as good as none
+LEAST = 1e-30  # nats that may be lost beyond the dearest point, even where that loses all there is
 SLOPES = (-4.0, -0.2)  # of log divergence over log multiplier that are believed
 FREE = 2  # steps that may go anywhere, before any must make up for those that gained little
 MOST = 13  # points
@@ -135,5 +136,5 @@ class _Search:
     def _excess(self, point: Point) -> float:
         """The log of the divergence beyond that of the dearest point, over what is aimed at."""
         floor = self.points[0].kl if len(self.points) > 1 else 0.0
-        most = self.criteria.max_kl - floor
+        most = max(self.criteria.max_kl - floor, LEAST)
         return math.log(max(TINY * most, min(most / TINY, point.kl - floor)) / (AIM * most))

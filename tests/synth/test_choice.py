@@ -311,6 +311,17 @@ def test_the_multiplier_is_bisected():
         assert limit <= chosen.multiplier <= 1.01 * limit
 
 
+def test_the_multiplier_where_nothing_may_be_lost():
+    """Where no divergence at all is allowed, the fewest bits without any are found."""
+
+    def at(multiplier: float) -> Point:
+        lost = 0.0 if multiplier >= 3e5 else 1.0 / multiplier
+        return Point(multiplier, (), int(1e3 * np.log(multiplier)), lost, 1.0)
+
+    points = search_multiplier(at, replace(CRITERIA, max_kl=0.0))
+    assert 3e5 <= points[-1].multiplier <= 1.05 * 3e5
+
+
 def test_the_multiplier_where_nothing_is_accepted():
     """Where select accepts nothing the point of least divergence is chosen."""
     at, asked = toy([(p[0], p[1], 2 * p[2] + 0.1, 0.5) for p in STEPS])
