@@ -2,7 +2,8 @@
 
 `make bench NAME=lenets` prints the tables and writes results/lenets.json and a picture for each
 network; it exits 1 where a bar is missed. `--data FOLDER` holds data/mnist.npz and
-nets/mnist_lenet1.safetensors, nets/mnist_lenet5.safetensors. About twenty minutes on two cores.
+nets/mnist_lenet1.safetensors, nets/mnist_lenet5.safetensors. LeNet-1 takes about seven minutes on
+two cores, LeNet-5 more than half an hour: its short programs are re-fitted at each multiplier.
 
 Programs are fitted and chosen on 10,000 training images; the 10,000 test images only judge. One
 search gives the fronts of a network; a point is the choice of least KL on select within its bits.
