@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from grammars.codes import common_exponent
 from synth.metric import Metric
 
 BIAS_SHIFT = 2  # the bias may be finer than the weights by this many bits
@@ -27,11 +28,7 @@ def bias_step(bias: float, step: float) -> float:
 
 def grid_of(values: Iterable[float]) -> float:
     """The largest power of two of which all values are multiples; 1 if all are zero."""
-    numbers = np.fromiter(values, dtype=np.float64)
-    mantissas, exponents = np.frexp(numbers[numbers != 0])
-    integers = np.ldexp(mantissas, 53).astype(np.int64)
-    lowest = np.ldexp((integers & -integers).astype(np.float64), exponents - 53)
-    return float(lowest.min()) if lowest.size else 1.0
+    return math.ldexp(1.0, common_exponent(list(values))[0])
 
 
 def round_compensated(metric: Metric, step: float, *, bias_step: float | None = None) -> np.ndarray:

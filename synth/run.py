@@ -12,7 +12,6 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from grammars.grammar import Grammar, GrammarError
-from synth import evidence_files
 from synth.assembly import LayerChoice, names_of, source_bits
 from synth.backends import Workers, check_workers, connected
 from synth.basis import directions_of, read_basis
@@ -21,11 +20,10 @@ from synth.config import Config, select_layers
 from synth.devices import check_device
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.directions import Directions
-from synth.effort import Effort
 from synth.emission import emit, save_weights
 from synth.engines import load_engine
 from synth.errors import InputError, Problems
-from synth.evidence import LayerEvidence, Probes, Ranges, gather
+from synth.evidence import Probes, Ranges, gather
 from synth.files import write_atomic
 from synth.fingerprint import code_digest
 from synth.footprint import check_memory
@@ -33,12 +31,12 @@ from synth.fronts import Candidate
 from synth.inputs import load_probes
 from synth.keys import content_key
 from synth.layers import Layer
-from synth.leftovers import FOLDER, working
+from synth.leftovers import working
 from synth.loading import load_module
 from synth.multiplier import search_multiplier
 from synth.network import Network, read_network
-from synth.picking import Criteria, Fronts
-from synth.price import costs, gradients, priced_probes
+from synth.picking import Criteria
+from synth.prepared import prepared
 from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
 from synth.records import Records
@@ -180,59 +178,6 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
             write_results(job, searched, proofs, summary)
         write_atomic(config.out / "timing.json", watch.record(config.run.jobs))
     return summary
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What a choice is made from: a chooser over all fronts, and what is known beside them."""
-
-    chooser: Chooser
-    ranges: dict[str, Ranges]
-    failures: list[UnitFailure]
-
-
-@contextmanager
-def prepared(
-    job: Job,
-    network: Network,
-    store: Store,
-    watch: Stopwatch,
-    *,
-    criteria: Criteria | None = None,
-    kind: str = FRONT,
-    progress: Progress = lambda *_: None,
-) -> Iterator[Prepared]:
-    """Evidence and fronts of a network that may be a control of the job's own.
-
-    One layer's evidence is held at a time; all wait in files, which are removed in the end. Fronts
-    are kept in the store under `kind`.
-    """
-    folder = store.path.parent / FOLDER / kind.replace(" ", "_")
-    places = {la.name: folder / str(i) for i, la in enumerate(network.layers)}
-    with watch.stage("prices"):
-        probes = priced_probes(network, job.probes.fit)
-        priced = gradients(network, probes, seed=job.config.run.seed)
-    effort = Effort(job, store, kind, progress)
-    ranges, fronts = {}, []
-    for evidence in watch.each("evidence", gather(network, job.probes, seed=job.config.run.seed)):
-        layer = evidence.layer
-        evidence_files.write(evidence, places[layer.name])
-        ranges[layer.name] = evidence.ranges
-        with watch.stage("fronts"):
-            units = effort.fronts(evidence, places[layer.name])
-        with watch.stage("prices"):
-            prices = costs(layer, units, priced.pop(layer.name), job.grammar)
-        fronts.append(Fronts(layer, units, tuple(prices)))
-
-    def known(layer: Layer) -> LayerEvidence:
-        return evidence_files.read(places[layer.name], layer)
-
-    engines = {engine.name: engine() for engine in job.settings.load()}
-    given = criteria or job.criteria
-    chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
-    yield Prepared(chooser, ranges, effort.failures)
-    for place in places.values():
-        evidence_files.remove(place)
 
 
 def search(
