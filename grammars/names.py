@@ -6,7 +6,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from grammars.program import PRE, Node
+from grammars.program import PRE, Node, tap
+
+_TAP = re.compile(
+    r"(?:shift\()?(?P<pre>pre\()?(?P<name>\w+)\)?(?:, dy=(?P<dy>-?\d+))?(?:, dx=(?P<dx>-?\d+))?\)?"
+)
 
 
 class Names:
@@ -62,6 +66,11 @@ class Names:
         """How each tap is written, which is found when it is asked for."""
         return _Texts(self)
 
+    @cached_property
+    def read(self) -> Mapping[str, Node]:
+        """The tap of each text that `texts` has; KeyError for other names, which are none."""
+        return _Taps(self)
+
 
 class _Texts(dict[Node, str]):
     """`pre(…)` of a pre-activation, and `shift(…)` off the centre; programs share their taps."""
@@ -77,6 +86,24 @@ class _Texts(dict[Node, str]):
         offsets = [f"{k}={tap[k]}" for k in ("dy", "dx") if tap[k]]
         self[tap] = f"shift({', '.join([name, *offsets])})" if offsets else name
         return self[tap]
+
+
+class _Taps(dict[str, Node]):
+    """The inverse of `_Texts`, for texts of its form alone."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._tap = names.tap
+
+    def __missing__(self, text: str) -> Node:
+        found = _TAP.fullmatch(text)
+        known = found and self._tap(found["name"])
+        if not found or not known:
+            raise KeyError(text)
+        bank, channel = known
+        offsets = (int(found[k] or 0) for k in ("dy", "dx"))
+        self[text] = tap(bank + PRE if found["pre"] else bank, channel, *offsets)
+        return self[text]
 
 
 def identifier(path: str) -> str:

@@ -27,8 +27,10 @@ from grammars.program import (
     tap,
     terms_of,
 )
+from grammars.tap_sums import read_sum, split_head
 
 GROUP = 32  # terms in a parenthesised group
+SHORT = 200  # characters of a sum that the parser reads about as fast
 LONGEST = 10_000_000  # characters that the parser is given; a longer text is not a program
 
 
@@ -74,6 +76,25 @@ def parse_program(text: str, names: Names, primitives: Mapping[str, Primitive]) 
     text = text.strip()
     if len(text) > LONGEST:
         raise ParseError(f"a program of {len(text)} characters is longer than {LONGEST}")
+    return _tap_sum(text, names, primitives) or _parsed(text, names, primitives)
+
+
+def _tap_sum(text: str, names: Names, primitives: Mapping[str, Primitive]) -> Node | None:
+    """A sum of taps, under a head or not, if `text` is what it is written as."""
+    head, inner, rest = split_head(text)
+    if len(inner) < SHORT or (head and head not in primitives):
+        return None
+    try:
+        node = read_sum(inner, names.read)
+        if node is not None and head:
+            frame = _parsed(f"{head}(0.0{rest}", names, primitives)
+            node = call(frame.op, node, **dict(frame.params))
+    except (ParseError, KeyError):
+        return None
+    return node if node and format_program(node, names, primitives) == text else None
+
+
+def _parsed(text: str, names: Names, primitives: Mapping[str, Primitive]) -> Node:
     try:
         return _Parser(text, names, primitives).field(ast.parse(text, mode="eval").body)
     except ParseError:
@@ -147,14 +168,22 @@ class _Parser:
         raise self.error(tree, "expected +, -, * or /")
 
     def sum(self, tree: ast.BinOp) -> Node:
-        """A left-nested chain of + and −, gathered at once: merging term by term is quadratic."""
+        """A chain of + and −, and chains in it, gathered at once: merging term by term is
+        quadratic."""
         terms: list[tuple[float, Node]] = []
-        here: ast.expr = tree
-        while isinstance(here, ast.BinOp) and isinstance(here.op, ast.Add | ast.Sub):
-            sign = 1.0 if isinstance(here.op, ast.Add) else -1.0
-            terms.append((sign, self.field(here.right)))
-            here = here.left
-        return self.exact(tree, [(1.0, self.field(here)), *reversed(terms)])
+        todo: list[tuple[float, ast.expr]] = [(1.0, tree)]
+        while todo:
+            sign, here = todo.pop()
+            match here:
+                case ast.BinOp(left=left, op=ast.Add(), right=right):
+                    todo += ((sign, left), (sign, right))
+                case ast.BinOp(left=left, op=ast.Sub(), right=right):
+                    todo += ((sign, left), (-sign, right))
+                case ast.BinOp(left=ast.Constant() as left, op=ast.Mult(), right=right):
+                    terms.append((sign * self.number(left), self.field(right)))
+                case _:
+                    terms.append((sign, self.field(here)))
+        return self.exact(tree, terms)
 
     def scaled(self, tree: ast.expr, left: ast.expr, right: ast.expr) -> Node:
         a, b = self.field(left), self.field(right)

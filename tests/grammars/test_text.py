@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import BANKS, OWN, core, numbers, programs, weights
 
+import grammars.text as text_module
 from grammars.names import Names
 from grammars.program import call, const, linear, tap
 from grammars.text import LONGEST, ParseError, format_program, parse_program
@@ -39,6 +40,65 @@ def test_long_sums_parse_back(count: int) -> None:
     program = linear([((-1) ** i * (i % 7 + 1) / 8, tap("wide", i)) for i in range(count)], 0.5)
     for node in (program, call("relu", program)):
         assert parse_program(format_program(node, bank, core()), bank, core()) == node
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Every sum of taps is read without Python's parser if it can be, short ones too."""
+    monkeypatch.setattr(text_module, "SHORT", 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(programs(siblings=True), st.sampled_from([1, 2, 32]))
+def test_sums_that_are_read_quickly_parse_back(program, group) -> None:
+    """What is read without Python's parser is the same program, or is left to the parser."""
+    text = text_of(program, group=group)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_module, "SHORT", 0)
+        assert parse(text) == program
+
+
+SUM = "0.75*conv1_3 - shift(conv1_4, dy=1, dx=-1) - 2.5e-07*pre(conv2_3) + 0.5"
+
+
+@pytest.mark.parametrize("text", [SUM, f"relu({SUM})", f"clip({SUM}, low=-1.0, high=4.0)"])
+def test_stored_sums_do_not_need_the_parser(quick, monkeypatch, text) -> None:
+    """Sums in canonical text are read without it, but for the head's parameters."""
+    expected, calls = parse(text), []
+    real = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda *a, **k: calls.append(a[0]) or real(*a, **k))
+    assert parse(text) == expected and text_of(expected) == text
+    assert all(len(t) < 40 for t in calls)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shift(conv1_4, dy=1) + conv1_3",  # not in order
+        "conv1_3 + conv1_3",
+        "conv1_3 + conv1_4 + 1.0 + 1.0",
+        "relu(conv1_3) + relu(conv1_4)",
+        "0.0*conv1_3 + conv1_4",
+        "conv1_3 - (conv1_4 - 0.5)",
+        "(conv1_3 + conv1_4)",
+        "relu(0.50*conv1_3 + conv1_4)",
+        "conv1_3  +  conv1_4",
+    ],
+)
+def test_other_texts_mean_what_they_say(quick, monkeypatch, text) -> None:
+    """A sum that is written in another manner is what the parser says it is."""
+    found = parse(text)
+    monkeypatch.setattr(text_module, "SHORT", 10**9)
+    assert found == parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["conv1_3 + conv1_99", "wrong(conv1_3 + conv1_4)", "relu(conv1_3 + conv1_4, low=1.0)"]
+)
+def test_what_is_wrong_is_told_all_the_same(quick, text) -> None:
+    """Names that nothing has, and parameters that a head does not take, raise ParseError."""
+    with pytest.raises(ParseError):
+        parse(text)
 
 
 def test_text_reads_as_a_person_would_write() -> None:
