@@ -9,7 +9,7 @@ import numpy as np
 
 from grammars.primitive import Parameter, Real
 from grammars.program import Value
-from grammars.stream import BitReader, BitWriter, unzigzag, zigzag
+from grammars.stream import BitReader, BitWriter, unzigzag, zigzag, zigzags
 
 MANTISSA = 53  # bits of a float
 TYPICAL_EXPONENT = -6  # most programs speak in sixty-fourths; other exponents cost more
@@ -40,7 +40,7 @@ def odd_part(value: float) -> tuple[int, int]:
 def dense_row(positions: np.ndarray, integers: np.ndarray, size: int) -> np.ndarray:
     """All `size` integers of a row, zeros included, as naturals in the order of `zigzag`."""
     row = np.zeros(size, dtype=np.int64)
-    row[positions] = np.where(integers < 0, -2 * integers - 1, 2 * integers)
+    row[positions] = zigzags(integers)
     return row
 
 

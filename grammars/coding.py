@@ -27,7 +27,16 @@ from grammars.codes import (
 )
 from grammars.grammar import Grammar
 from grammars.program import PRE, Node, is_sum_of_taps, linear, tap, terms_of, walk
-from grammars.stream import RICE_WIDTH, BitCounter, BitReader, BitWriter, rice_cost, unzigzag
+from grammars.stream import (
+    RICE_WIDTH,
+    BitCounter,
+    BitReader,
+    BitWriter,
+    rice_cost,
+    rice_costs,
+    unzigzag,
+    zigzags,
+)
 
 MIXED, SPARSE, DENSE = "0", "10", "11"
 LONGEST = 32  # bits of the integers over one exponent; more, and each weight has its own exponent
@@ -159,14 +168,18 @@ def program_bits(program: Node, scope: Scope, grammar: Grammar) -> int:
     return len(counter)
 
 
-def row_cost(integers: np.ndarray) -> int:
-    """About the bits of a sum whose taps have these integers (F,), zeros included.
+def row_costs(integers: np.ndarray) -> np.ndarray:
+    """(K,) about the bits of sums whose taps have these integers (K, F), zeros included.
 
     What is the same for every row, as exponent and bias, is left out.
     """
-    used = np.flatnonzero(integers)
-    terms = _Terms(used, integers[used])
-    return min(terms.sparse_cost, rice_cost(dense_row(used, terms.integers, len(integers)))[1])
+    count, size = integers.shape
+    rows, columns = np.nonzero(integers)
+    values, terms = integers[rows, columns], np.bincount(rows, minlength=count)
+    gaps = np.where(np.diff(rows, prepend=-1) > 0, columns, np.diff(columns, prepend=-1) - 1)
+    sparse = terms + rice_costs(gaps, rows, terms) + rice_costs(np.abs(values) - 1, rows, terms)
+    dense = rice_costs(zigzags(values), rows, np.full(count, size))
+    return np.minimum(sparse, dense)
 
 
 def opaque_bits(columns: int) -> int:

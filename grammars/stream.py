@@ -147,6 +147,11 @@ def zigzag(value: int) -> int:
     return -2 * value - 1 if value < 0 else 2 * value
 
 
+def zigzags(values: np.ndarray) -> np.ndarray:
+    """The same for an array of integers."""
+    return np.where(values < 0, -2 * values - 1, 2 * values)
+
+
 def unzigzag(value: int) -> int:
     """The inverse of `zigzag`."""
     return -(value + 1) // 2 if value % 2 else value // 2
@@ -164,6 +169,17 @@ def rice_cost(values: Sequence[int] | np.ndarray) -> tuple[int, int]:
     costs = (numbers[None] >> shifts[:, None]).sum(1) + numbers.size * (1 + shifts)
     best = int(np.argmin(costs))
     return best, int(costs[best])
+
+
+def rice_costs(values: np.ndarray, rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(K,) the bits that the naturals (N,) of each row take by its own best parameter.
+
+    `rows` (N,) are their rows, which are `sizes` (K,) long: zeros need not be among the values.
+    """
+    largest = int(values.max(initial=0)).bit_length()
+    parameters = range(min(1 << RICE_WIDTH, largest + 1))
+    sums = [np.bincount(rows, values >> p, len(sizes)) + sizes * (1 + p) for p in parameters]
+    return np.min(sums, axis=0).astype(np.int64)
 
 
 def huffman(weights: Mapping[str, float]) -> dict[str, str]:

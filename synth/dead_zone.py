@@ -13,9 +13,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from synth.evidence import FIT, LayerEvidence
+from synth.evidence import LayerEvidence
 from synth.factors import inverse_factor
-from synth.metric import FLOOR, RIDGE, own_constants, spread_of
+from synth.metric import RIDGE, gram_blocks, own_constants, row_weights, spread_of
+from synth.rounding import round_biases
 
 TILE = 64  # constants whose errors are spread together
 ROWS = 8192  # patches, evenly spread over those of fit, on which biases are fitted
@@ -64,7 +65,7 @@ def roundings(
     result = np.empty((len(columns), len(own)))
     result[:, -1] = own[-1]
     shares, start = np.asarray(kept), 0
-    for factor in _factors(evidence, caution, _block(evidence, channel)):
+    for factor in _factors(evidence, caution, _first(evidence, channel)):
         size = len(factor.order)
         inner = own[start : start + size][factor.order]
         limits = np.quantile(inner**2 * factor.cost, 1 - shares)
@@ -79,59 +80,45 @@ def rebiased(
     channel: int,
     found: Roundings,
     bias_steps: np.ndarray,
-    patches: np.ndarray | None = None,
 ) -> tuple[Roundings, np.ndarray]:
-    """The roundings with the biases (on grids of `bias_steps` (K,)) that lose least; and the losses
-    (K,), mean squared errors of the pre-activation where the head is open, and a little elsewhere.
+    """The roundings with the biases that lose least on grids of `bias_steps` (K,), and the losses.
 
-    `patches` (n, width) are those of replaced sources, by default the original ones.
+    These (K,) are mean squared errors of the pre-activation where the unit's head is open, and a
+    little elsewhere.
     """
-    patches = evidence.patches if patches is None else patches
     rows = evidence.fit[:: -(-len(evidence.fit) // ROWS)]
-    weight = evidence.gates(channel, rows) / len(rows)
-    plain = evidence.role[rows] == FIT
-    weight += FLOOR * plain / max(np.count_nonzero(plain), 1)
+    weight = row_weights(evidence, channel, rows)
     rows, weight = rows[weight > 0], weight[weight > 0]
-    inner = patches[rows, evidence.layer.part(channel)]
+    inner = evidence.patches[rows, evidence.layer.part(channel)]
     error = inner @ found.constants[:, :-1].T.astype(np.float32)
     error = evidence.pre[rows, channel][:, None] - error
-    bias = weight @ error / weight.sum()
-    held = np.spacing(np.abs(bias).astype(np.float32))  # a float32 holds no finer ones
-    bias_steps = np.maximum(bias_steps, held)
-    bias = np.round(bias / bias_steps) * bias_steps
+    bias = round_biases(weight @ error / weight.sum(), bias_steps)
     losses = weight @ (error - bias) ** 2
     return Roundings(np.column_stack([found.constants[:, :-1], bias]), found.steps), losses
 
 
-def _block(evidence: LayerEvidence, channel: int) -> int:
-    layer = evidence.layer
-    return channel * layer.groups // layer.units
+def _first(evidence: LayerEvidence, channel: int) -> int:
+    """The first unit of the group of a unit."""
+    size = evidence.layer.units // evidence.layer.groups
+    return channel // size * size
 
 
 @lru_cache(maxsize=2)  # a layer at a time: each entry keeps its evidence
-def _factors(evidence: LayerEvidence, caution: float, group: int) -> tuple[Factor, ...]:
-    """The factors of the blocks that the units of a group read."""
-    layer, grams = evidence.layer, evidence.moments.gram
-    parts = len(grams) // layer.groups
-    part = layer.part(group * layer.units // layer.groups)
-    spread, found = spread_of(evidence, part), []
-    size = grams.shape[1] - 1
-    for number in range(parts):
-        columns = np.arange(number * size, min((number + 1) * size, layer.fan))
-        block = grams[group * parts + number]
-        found.append(_factor(block, caution * spread[np.append(columns, -1)]))
-    return tuple(found)
+def _factors(evidence: LayerEvidence, caution: float, first: int) -> tuple[Factor, ...]:
+    """The factors of the blocks that the units of a group read, of which one is `first`."""
+    spread = caution * spread_of(evidence, evidence.layer.part(first))
+    blocks = gram_blocks(evidence, first)
+    return tuple(_factor(block, spread[np.append(columns, -1)]) for columns, block in blocks)
 
 
 def _factor(block: np.ndarray, added: np.ndarray) -> Factor:
-    """Of a block that is filled up behind its own columns, with `added` (f+1,) on its diagonal: the
-    columns of largest curvature first, the bias last."""
-    keep = np.append(np.arange(len(added) - 1), len(block) - 1)
-    diagonal = np.diagonal(block)[keep] + added
+    """Of a block with `added` (f+1,) on its diagonal: the columns of largest curvature first, the
+    bias last."""
+    diagonal = np.diagonal(block) + added
     diagonal += 100 * RIDGE * max(float(diagonal.sum()) / len(diagonal), np.finfo(float).tiny)
     order = np.argsort(-diagonal[:-1], kind="stable")
     places = np.append(order, len(order))
-    gram = block[np.ix_(keep[places], keep[places])]
+    gram = block[np.ix_(places, places)]
     gram[np.diag_indices_from(gram)] = diagonal[places]
     return Factor(order, inverse_factor(gram))
 

@@ -5,12 +5,13 @@ pre-activation under the weights that made the Gram matrix G. On the original so
 the unit itself; on replaced sources it is the regression of the unit on them.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from synth.evidence import LayerEvidence
+from synth.evidence import FIT, LayerEvidence
 from synth.factors import inverse_factor
 
 RIDGE = 1e-7  # of the mean diagonal: keeps directions that no probe visits from blowing up
@@ -63,15 +64,23 @@ def unit_metric(evidence: LayerEvidence, channel: int, *, caution: float = 0.0) 
     without it, compensation spends freely in directions that probes never visit and proofs do. A
     small ridge pulls directions that neither visits towards the unit's own constants.
     """
+    return next(unit_metrics(evidence, channel, [caution]))
+
+
+def unit_metrics(
+    evidence: LayerEvidence, channel: int, cautions: Iterable[float]
+) -> Iterator[Metric]:
+    """The metric of one unit at each caution; patches are summed up once for all."""
     layer, rows = evidence.layer, evidence.fit
     part, block = layer.part(channel), channel * layer.groups // layer.units
     gram, right = _gated(evidence, channel, evidence.patches[rows][:, part])
     gram += FLOOR * evidence.moments.gram[block]
     right += FLOOR * evidence.moments.cross[:, channel]
-    own = own_constants(evidence, channel)
-    spread = caution * spread_of(evidence, part)
-    gram[np.diag_indices_from(gram)] += spread
-    return _settled(gram, right + spread * own, own)
+    own, spread = own_constants(evidence, channel), spread_of(evidence, part)
+    for caution in cautions:
+        wary = gram.copy()
+        wary[np.diag_indices_from(wary)] += caution * spread
+        yield _settled(wary, right + caution * spread * own, own)
 
 
 def refit_metric(
@@ -81,15 +90,94 @@ def refit_metric(
 
     All patches beside the gated ones are here those of the uniform sample.
     """
+    return squares(evidence, channel, patches, support, evidence.fit).metric()
+
+
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """Sums of squares of one unit's errors on weighted rows, as a quadratic of F+1 constants.
+
+    Centred, because inputs may be far from zero: `weight` is that of all rows, `mean` (F,) of the
+    inputs and `middle` of the pre-activation; `gram` (F, F), `cross` (F,) and `square` are the sums
+    about them. `own` (F+1,) are the unit's constants and `spread` (F+1,) that of its inputs.
+    """
+
+    weight: float
+    mean: np.ndarray
+    middle: float
+    gram: np.ndarray
+    cross: np.ndarray
+    square: float
+    own: np.ndarray
+    spread: np.ndarray
+
+    def metric(self, caution: float = 0.0) -> Metric:
+        """The metric of these rows, with `caution` as in `unit_metric`."""
+        centre = np.append(self.mean, 1.0)
+        gram, cross = self.weight * np.outer(centre, centre), self.weight * self.middle * centre
+        gram[:-1, :-1] += self.gram
+        cross[:-1] += self.cross
+        gram[np.diag_indices_from(gram)] += caution * self.spread
+        return _settled(gram, cross + caution * self.spread * self.own, self.own)
+
+    def biases(self, weights: np.ndarray) -> np.ndarray:
+        """(K,) the biases that lose least beside weights (K, F)."""
+        return self.middle - weights @ self.mean
+
+    def losses(self, constants: np.ndarray) -> np.ndarray:
+        """(K,) the weighted sums of squared errors of constants (K, F+1)."""
+        weights = constants[:, :-1]
+        about = ((weights @ self.gram - 2 * self.cross) * weights).sum(1) + self.square
+        return about + self.weight * (constants[:, -1] - self.biases(weights)) ** 2
+
+
+def squares(
+    evidence: LayerEvidence,
+    channel: int,
+    patches: np.ndarray,
+    support: np.ndarray,
+    rows: np.ndarray,
+) -> Squares:
+    """The squares of constants on `support` on some rows of `patches` (n, width)."""
     part = evidence.layer.part(channel)
-    columns = part.start + support
-    gram, right = _gated(evidence, channel, patches[np.ix_(evidence.fit, columns)])
-    rows = evidence.uniform
-    plain = _with_ones(patches[np.ix_(rows, columns)])
-    gram += FLOOR / len(rows) * (plain.T @ plain)
-    right += FLOOR / len(rows) * (plain.T @ evidence.pre[rows, channel])
-    own = own_constants(evidence, channel)[np.append(support, -1)]
-    return _settled(gram, right, own)
+    weight = row_weights(evidence, channel, rows)
+    rows, weight = rows[weight > 0], weight[weight > 0]
+    inputs = patches[np.ix_(rows, part.start + support)].astype(np.float64)
+    pre = evidence.pre[rows, channel]
+    mean, middle = (weight @ v / weight.sum() for v in (inputs, pre))
+    inputs -= mean
+    pre = pre - middle
+    weighted, keep = inputs * weight[:, None], np.append(support, -1)
+    return Squares(
+        float(weight.sum()),
+        mean,
+        float(middle),
+        weighted.T @ inputs,
+        weighted.T @ pre,
+        float(weight @ pre**2),
+        own_constants(evidence, channel)[keep],
+        spread_of(evidence, part)[keep],
+    )
+
+
+def row_weights(evidence: LayerEvidence, channel: int, rows: np.ndarray) -> np.ndarray:
+    """(n,) what each of some rows of fit counts for a unit: where its head is open, and a little
+    wherever the row is of the uniform sample."""
+    plain = evidence.role[rows] == FIT
+    weight = evidence.gates(channel, rows) / len(rows)
+    return weight + FLOOR * plain / max(np.count_nonzero(plain), 1)
+
+
+def gram_blocks(evidence: LayerEvidence, channel: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of the blocks that a unit's inputs fall into, the columns (f,) and the Gram matrix of [x, 1]
+    (f+1, f+1)."""
+    layer, grams = evidence.layer, evidence.moments.gram
+    parts, size = len(grams) // layer.groups, grams.shape[1] - 1
+    first = channel * layer.groups // layer.units * parts
+    for number, gram in enumerate(grams[first : first + parts]):
+        columns = np.arange(number * size, min((number + 1) * size, layer.fan))
+        keep = np.append(np.arange(len(columns)), size)  # the last one is filled up
+        yield columns, gram if len(columns) == size else gram[np.ix_(keep, keep)]
 
 
 def own_constants(evidence: LayerEvidence, channel: int) -> np.ndarray:

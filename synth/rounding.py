@@ -26,6 +26,12 @@ def bias_step(bias: float, step: float) -> float:
     return max(step * 2.0**-BIAS_SHIFT, least)
 
 
+def round_biases(biases: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(K,) biases on grids of `steps` (K,), or of what a float32 holds where that is coarser."""
+    steps = np.maximum(steps, np.spacing(np.abs(biases).astype(np.float32)))
+    return np.round(biases / steps) * steps
+
+
 def grid_of(values: Iterable[float]) -> float:
     """The largest power of two of which all values are multiples; 1 if all are zero."""
     return math.ldexp(1.0, common_exponent(list(values))[0])

@@ -1,11 +1,11 @@
 """Which of many roundings of a wide unit are worth a closer look: few, and far enough apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from grammars.coding import row_cost
+from grammars.coding import row_costs
 from synth.dead_zone import Roundings
 from synth.evidence import LayerEvidence
 from synth.metric import own_constants
@@ -24,6 +24,11 @@ class Rated:
     loses: np.ndarray
     reach: np.ndarray
 
+    @property
+    def figures(self) -> np.ndarray:
+        """(3, K): all that is known, the less the better."""
+        return np.stack([self.bits, self.loses, self.reach])
+
 
 def rated(evidence: LayerEvidence, channel: int, found: Roundings, loses: np.ndarray) -> Rated:
     """Roundings of unit `channel` that lose so much, with the rest of what is to be known."""
@@ -32,14 +37,24 @@ def rated(evidence: LayerEvidence, channel: int, found: Roundings, loses: np.nda
     low, high = (side[part].astype(np.float64) for side in (ranges.lower, ranges.upper))
     middle = error[:, :-1] @ (low + high) / 2 + error[:, -1]
     reach = np.abs(error[:, :-1]) @ (high - low) / 2 + np.abs(middle)
-    return Rated(found, np.array([row_cost(row) for row in found.integers]), loses, reach)
+    return Rated(found, row_costs(found.integers), loses, reach)
 
 
-def thinned(all_: Rated, places: Sequence[int]) -> list[int]:
+def best_of(pools: Sequence[Rated]) -> Iterator[tuple[np.ndarray, float]]:
+    """Constants (fan+1,) and step of the roundings that are worth a closer look: of each pool, if
+    they are unlike those of the pools before."""
+    known: list[np.ndarray] = []
+    for pool in pools:
+        places = [i for i in thinned(pool) if not _alike(pool.figures[:, i], known)]
+        known += [pool.figures[:, i] for i in places]
+        yield from ((pool.found.constants[i], float(pool.found.steps[i])) for i in places)
+
+
+def thinned(all_: Rated) -> list[int]:
     """Those of some roundings that lose less than all cheaper ones, cheapest first and apart."""
     bits, loses = all_.bits, all_.loses
     chosen: list[int] = []
-    for i in sorted(places, key=lambda i: (bits[i], loses[i])):
+    for i in np.lexsort((loses, bits)).tolist():
         if chosen and loses[i] >= loses[chosen[-1]]:
             continue
         if len(chosen) > 1 and bits[i] < APART * bits[chosen[-2]]:
@@ -48,8 +63,6 @@ def thinned(all_: Rated, places: Sequence[int]) -> list[int]:
     return chosen
 
 
-def unlike(all_: Rated, places: Sequence[int], known: Sequence[int]) -> list[int]:
-    """Those of some roundings to which no `known` one is alike: about as cheap and as good."""
-    rows = list(known)
-    figures = np.stack([all_.bits, all_.loses, all_.reach])
-    return [i for i in places if not (figures[:, rows] <= ALIKE * figures[:, [i]]).all(0).any()]
+def _alike(figures: np.ndarray, known: Sequence[np.ndarray]) -> bool:
+    """Whether some known rounding is about as cheap and as good as one of these figures (3,)."""
+    return bool(known) and bool((np.stack(known) <= ALIKE * figures).all(1).any())

@@ -2,12 +2,13 @@
 
 Supports come from the Gram metric, nested from all weights to none; constants on a support are
 rounded to dyadic grids from coarse to practically exact, each rounding made up for by the rest. In
-large layers supports are found in bigger steps, and in the largest together with the rounding, in a
-metric that all units share (`synth.dead_zone`).
+large layers short programs are made of the inputs that tell most (`synth.pursuit`), in bigger
+steps, and long ones in one pass with their rounding, in a metric that all units share
+(`synth.dead_zone`).
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
 
@@ -17,18 +18,20 @@ from grammars.hoist import hoist
 from grammars.interpreters.affine import Affine
 from grammars.primitive import Real
 from grammars.program import PRE, Node, const, linear, tap
-from synth.dead_zone import Roundings, rebiased, roundings
+from synth.dead_zone import ROWS, Roundings, rebiased, roundings
 from synth.engine import UnitEvidence, weighted_taps, with_head
+from synth.evidence import LayerEvidence
 from synth.layers import Layer
-from synth.metric import Metric, own_constants, refit_metric, spread_of, unit_metric
-from synth.rounding import bias_step, grid_of, round_compensated, round_on_grids
+from synth.metric import Metric, Squares, refit_metric, squares, unit_metrics
+from synth.pursuit import most_telling
+from synth.rounding import bias_step, grid_of, round_biases, round_compensated, round_on_grids
 from synth.shifting import is_long, shifted
 from synth.sparse import supports, thin
-from synth.thinning import rated, thinned, unlike
+from synth.thinning import Rated, best_of, rated
 
 NARROW = 128  # weights of a unit up to which its supports are always found exactly,
-EXACT = 4e6  # as they are where units · weights² is at most this;
-THIN = 1e10  # units · weights³ up to which a unit has a metric of its own
+EXACT = 1e6  # as they are where units · weights² is at most this;
+TELLING = 256  # inputs of a wide unit that its short programs are made of
 COARSE = range(0, 8)  # grids of 2^-j of the largest weight, for every size
 FINE = (10, 12, 16)  # and of these for all weights: the way to practically exact
 KEPT = (1.0, 0.85, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05)  # shares of weights that wide units may keep
@@ -40,18 +43,16 @@ NEAR = 0.2  # a sibling is proposed where the pre-activations differ by less tha
 
 
 class Method(StrEnum):
-    """How the supports of a layer's units are found: dear and good ones first."""
+    """How the supports of a layer's units are found."""
 
-    EXACT = "exact"  # one removal at a time, in a metric of the unit's own
-    THIN = "thin"  # many removals at a time
-    SHARED = "shared"  # in the metric of the layer
+    EXACT = "exact"  # one removal at a time, from all weights
+    WIDE = "wide"  # many removals at a time, from the inputs that tell most, or in one pass
 
 
 def method_of(layer: Layer) -> Method:
-    """The best method that the size of a layer allows."""
-    if layer.fan <= NARROW or layer.units * layer.fan**2 <= EXACT:
-        return Method.EXACT
-    return Method.THIN if layer.units * layer.fan**3 <= THIN else Method.SHARED
+    """The better method that the size of a layer allows."""
+    exact = layer.fan <= NARROW or layer.units * layer.fan**2 <= EXACT
+    return Method.EXACT if exact else Method.WIDE
 
 
 class LinearEngine:
@@ -92,8 +93,7 @@ def _all(evidence: UnitEvidence) -> Iterator[Node]:
 
 def _exact(evidence: UnitEvidence) -> Iterator[Node]:
     """Every support of the path, on every grid."""
-    for caution in CAUTIONS:
-        metric = unit_metric(evidence.layer, evidence.channel, caution=caution)
+    for metric in unit_metrics(evidence.layer, evidence.channel, CAUTIONS):
         chosen = supports(metric, _sizes(metric.size))
         for size, support in sorted(chosen.items()):
             grids = [*COARSE, *FINE] if size == metric.size else COARSE
@@ -148,76 +148,73 @@ def _grids(
         yield _program(evidence, constants, snapped=j <= SNAPPED)
 
 
-def _thin(evidence: UnitEvidence) -> Iterator[Node]:
-    """Sparse roundings of a unit of many weights, in a metric of its own."""
-    yield from _best(evidence, [_path(metric) for metric in _wary(evidence)])
+def _wide(evidence: UnitEvidence) -> Iterator[Node]:
+    """Sparse roundings of a unit of many weights: on the inputs that tell most, in a metric of its
+    own, and if there are others, of all weights in the metric of the layer."""
+    layer, channel = evidence.layer, evidence.channel
+    every = np.arange(layer.layer.fan)
+    if len(every) <= TELLING:
+        pools = [*_pursued(layer, channel, every)]
+    else:
+        pools = [*_pursued(layer, channel, most_telling(layer, channel, TELLING))]
+        pools += [_shared(layer, channel, caution) for caution in CAUTIONS[:2]]
+    largest = max(pool.found.steps.max(initial=0.0) for pool in pools)
+    for constants, step in best_of(pools):
+        yield _program(evidence, constants, snapped=step * 2.0**SNAPPED >= largest)
 
 
-def _path(metric: Metric) -> tuple[Roundings, np.ndarray]:
-    """Roundings on supports from none to all, and the steps of their biases."""
-    rows, steps, finer = [np.empty((0, metric.size + 1))], [np.empty(0)], [np.empty(0)]
+def _pursued(layer: LayerEvidence, channel: int, support: np.ndarray) -> Iterator[Rated]:
+    """Roundings on supports from none to a given one, without caution and with a little."""
+    fan, rows = layer.layer.fan, layer.fit[:: -(-len(layer.fit) // ROWS)]
+    sums = squares(layer, channel, layer.patches, support, rows)
+    for caution in CAUTIONS[:2]:
+        found = _path(sums, caution, practically_exact=len(support) == fan)
+        constants = np.zeros((len(found.steps), fan + 1))
+        constants[:, np.append(support, -1)] = found.constants
+        whole = Roundings(constants, found.steps)
+        yield rated(layer, channel, whole, sums.losses(found.constants))
+
+
+def _path(sums: Squares, caution: float, *, practically_exact: bool) -> Roundings:
+    """Roundings on supports from one weight to all, coarse ones for each and fine ones for all."""
+    metric = sums.metric(caution)
+    rows, steps = [np.empty((0, metric.size + 1))], [np.empty(0)]
     for size, support in thin(metric, _sizes(metric.size, growth=FINER)).items():
-        inner, keep = metric.restricted(support), np.append(support, metric.size)
+        inner = metric.restricted(support)
         largest = float(np.abs(inner.target[:-1]).max(initial=0.0))
         if not largest:
             continue
-        grids = np.array([*COARSE, *FINE] if size == metric.size else COARSE, dtype=float)
-        own = np.exp2(math.floor(math.log2(largest)) - grids)
-        finer.append(np.array([bias_step(float(inner.target[-1]), step) for step in own]))
+        fine = practically_exact and size == metric.size
+        own = _steps(largest, [*COARSE, *FINE] if fine else COARSE)
+        finer = _bias_steps(float(inner.target[-1]), own)
         constants = np.zeros((len(own), metric.size + 1))
-        constants[:, keep] = round_on_grids(inner, own, finer[-1])
+        constants[:, support] = round_on_grids(inner, own, finer)[:, :-1]
+        constants[:, -1] = round_biases(sums.biases(constants[:, :-1]), finer)
         rows.append(constants)
         steps.append(own)
-    return Roundings(np.concatenate(rows), np.concatenate(steps)), np.concatenate(finer)
+    return Roundings(np.concatenate(rows), np.concatenate(steps))
 
 
-def _wary(evidence: UnitEvidence) -> Iterator[Metric]:
-    """The unit's metric without caution and with a little; patches are summed up once for both."""
-    layer, channel = evidence.layer, evidence.channel
-    bare = unit_metric(layer, channel, caution=CAUTIONS[0])
-    yield bare
-    spread = CAUTIONS[1] * spread_of(layer, layer.layer.part(channel))
-    gram, own = bare.gram + np.diag(spread), own_constants(layer, channel)
-    yield Metric(gram, np.linalg.solve(gram, bare.gram @ bare.target + spread * own))
-
-
-def _shared(evidence: UnitEvidence) -> Iterator[Node]:
-    """Sparse roundings of a unit of many weights, in the metric of its layer."""
-    weights = evidence.layer.layer.weight[evidence.channel]
-    largest = float(np.abs(weights).max(initial=0.0))
-    if not largest:
-        return
+def _shared(layer: LayerEvidence, channel: int, caution: float) -> Rated:
+    """Roundings of all weights that matter, in the metric of the layer."""
+    largest = float(np.abs(layer.layer.weight[channel]).max(initial=0.0))
     pairs = [(j, kept) for j in (*COARSE, *FINE) for kept in KEPT[: SHARES.get(j, 1)]]
-    steps = np.exp2(math.floor(math.log2(largest)) - np.array([j for j, _ in pairs], dtype=float))
-    kept, bias = [k for _, k in pairs], float(evidence.layer.layer.bias[evidence.channel])
-    bias_steps = np.array([bias_step(bias, step) for step in steps])
-    layer, channel = evidence.layer, evidence.channel
-    pools = [roundings(layer, channel, steps, kept, caution=c) for c in CAUTIONS[:2]]
-    yield from _best(evidence, [(found, bias_steps) for found in pools])
+    steps = _steps(largest or 1.0, [j for j, _ in pairs])
+    found = roundings(layer, channel, steps, [kept for _, kept in pairs], caution=caution)
+    bias_steps = _bias_steps(float(layer.layer.bias[channel]), steps)
+    return rated(layer, channel, *rebiased(layer, channel, found, bias_steps))
 
 
-def _best(evidence: UnitEvidence, pools: Sequence[tuple[Roundings, np.ndarray]]) -> Iterator[Node]:
-    """Those roundings that are worth a closer look, with biases of their own: of each pool, if they
-    are unlike those of the pools before."""
-    constants = np.concatenate([found.constants for found, _ in pools])
-    found = Roundings(constants, np.concatenate([found.steps for found, _ in pools]))
-    bias_steps = np.concatenate([steps for _, steps in pools])
-    known = rated(
-        evidence.layer,
-        evidence.channel,
-        *rebiased(evidence.layer, evidence.channel, found, bias_steps),
-    )
-    start, chosen = 0, []
-    for pool, _ in pools:
-        places = range(start, start + len(pool.steps))
-        chosen += unlike(known, thinned(known, places), chosen)
-        start = places.stop
-    for i in chosen:
-        snapped = bool(found.steps[i] * 2.0**SNAPPED >= found.steps.max())
-        yield _program(evidence, known.found.constants[i], snapped=snapped)
+def _steps(largest: float, grids: Iterable[int]) -> np.ndarray:
+    """2^-j of the power of two below the largest weight, for each j."""
+    return np.exp2(math.floor(math.log2(largest)) - np.array([*grids], dtype=float))
 
 
-_METHODS = {Method.EXACT: _exact, Method.THIN: _thin, Method.SHARED: _shared}
+def _bias_steps(bias: float, steps: np.ndarray) -> np.ndarray:
+    return np.array([bias_step(bias, step) for step in steps.tolist()])
+
+
+_METHODS = {Method.EXACT: _exact, Method.WIDE: _wide}
 
 
 def _program(evidence: UnitEvidence, constants: np.ndarray, *, snapped: bool) -> Node:

@@ -27,6 +27,7 @@ from grammars.stream import (
     BitWriter,
     huffman,
     rice_cost,
+    rice_costs,
     unzigzag,
     zigzag,
 )
@@ -125,6 +126,17 @@ def test_rice_cost_is_the_shortest_length(values) -> None:
             writer.rice(value, parameter)
         lengths.append(len(writer))
     assert cost == min(lengths) == lengths[best]
+
+
+@given(st.lists(st.lists(st.integers(0, 10_000), max_size=20), min_size=1, max_size=9))
+def test_rice_costs_are_those_of_each_row(rows) -> None:
+    """Many rows at once cost what each does alone, zeros left out or not."""
+    expected = [rice_cost(row)[1] for row in rows]
+    sizes = np.array([len(row) for row in rows])
+    for least in (0, 1):
+        pairs = [(i, v) for i, row in enumerate(rows) for v in row if v >= least]
+        places, values = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        assert rice_costs(values, places, sizes).tolist() == expected
 
 
 CALLS = st.one_of(

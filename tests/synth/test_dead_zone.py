@@ -197,16 +197,6 @@ def test_biases_are_the_best_on_their_grid(seed, head, bias_step):
         assert found_at[2] <= min(found_at) * (1 + 1e-5) + 1e-12
 
 
-def test_biases_are_fitted_on_replaced_sources():
-    """Where all sources are one larger, the bias gives back the sum of the weights."""
-    weights = np.array([1.0, -0.5, 0.25])
-    evidence = evidence_of(weights)
-    found = roundings(evidence, 0, [0.25], [1.0])
-    moved, lost = rebiased(evidence, 0, found, np.array([0.25]), evidence.patches + 1)
-    assert moved.constants[0].tolist() == [1.0, -0.5, 0.25, 0.25 - weights.sum()]
-    assert lost[0] < 1e-9
-
-
 # groups
 
 

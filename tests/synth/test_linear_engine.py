@@ -240,11 +240,11 @@ def test_refitted_constants_are_float32(size):
 MANY = NARROW + 44
 
 
-@pytest.fixture(params=[Method.THIN, Method.SHARED])
-def method(request, monkeypatch):
-    """Layers of this file as if they were too large for better methods."""
+@pytest.fixture(params=[256, 32], ids=["all tell", "some tell"])
+def telling(request, monkeypatch):
+    """Layers of this file as if they were too large to be searched weight by weight."""
     monkeypatch.setattr(linear_engine, "EXACT", 0)
-    monkeypatch.setattr(linear_engine, "THIN", np.inf if request.param is Method.THIN else 0)
+    monkeypatch.setattr(linear_engine, "TELLING", request.param)
     return request.param
 
 
@@ -252,13 +252,13 @@ def method(request, monkeypatch):
     ("units", "fan", "expected"),
     [
         (4096, 128, Method.EXACT),
-        (10, 588, Method.EXACT),
-        (120, 400, Method.THIN),
-        (256, 1152, Method.SHARED),
+        (10, 300, Method.EXACT),
+        (10, 588, Method.WIDE),
+        (256, 1152, Method.WIDE),
     ],
 )
 def test_methods_follow_from_sizes(units, fan, expected):
-    """Small layers get the best method, and large ones one whose cost they can bear."""
+    """Small layers get the better method, and large ones one whose cost they can bear."""
     assert (
         method_of(dense_layer(np.zeros((units, fan)), np.zeros(units), [IDENTITY] * units))
         is expected
@@ -290,7 +290,7 @@ def wide_row(weights: Mapping[int, float]) -> np.ndarray:
 
 @pytest.mark.parametrize("head", [HEADS[i] for i in (0, 1, 3, 6)], ids=lambda h: h.op)
 @pytest.mark.parametrize(("correlation", "noise"), [(0.9, 0.0), (0.0, NOISE), (0.9, NOISE)])
-def test_planted_wide_units_come_back(head, correlation, noise, method):
+def test_planted_wide_units_come_back(head, correlation, noise, telling):
     """Sparse dyadic units of too many weights to be searched one by one are front points too."""
     for terms in (3, 40):
         values = wide_weights(terms)
@@ -299,7 +299,7 @@ def test_planted_wide_units_come_back(head, correlation, noise, method):
         assert planted(head, values, 0.25) in programs_of(evidence, 0)
 
 
-def test_wide_fronts_go_from_a_constant_to_exact(method):
+def test_wide_fronts_go_from_a_constant_to_exact(telling):
     """A dense wide unit's front has its points a good deal apart, and an FVU of at most 1e-8."""
     weights = np.random.default_rng(5).standard_normal(MANY)
     evidence = wide_evidence(weights, RELU)
@@ -312,7 +312,7 @@ def test_wide_fronts_go_from_a_constant_to_exact(method):
 
 
 @pytest.mark.parametrize("constant", [0.1, 1000.1, 1e8])
-def test_wide_constants_are_float32(constant, method):
+def test_wide_constants_are_float32(constant, telling):
     """An input that never changes goes into the bias, and a float32 still holds that."""
     generator = np.random.default_rng(6)
     rows = generator.standard_normal((500, MANY))

@@ -12,7 +12,15 @@ from small import HEADS, RELU, correlated, dense_evidence, dense_layer, random_p
 from synth.batches import Inputs
 from synth.evidence import LayerEvidence, Probes
 from synth.layers import Head
-from synth.metric import FLOOR, Metric, refit_metric, unit_metric
+from synth.metric import (
+    FLOOR,
+    Metric,
+    refit_metric,
+    row_weights,
+    squares,
+    unit_metric,
+    unit_metrics,
+)
 
 COLUMNS = 6
 
@@ -199,6 +207,30 @@ def test_the_metric_is_gated(evidence):
     gates = evidence.gates(1)[rows]
     expected = patches.T @ (patches * gates[:, None]) / len(rows) + FLOOR * evidence.moments.gram[0]
     assert unit_metric(evidence, 1).gram == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("channel", range(len(HEADS)))
+def test_squares_are_those_of_the_rows(evidence, channel):
+    """The losses of constants on a support are weighted mean squares of their errors, and no others
+    on it lose less than the metric's target."""
+    support, rows = np.array([0, 2, 5]), evidence.fit[::3]
+    sums = squares(evidence, channel, evidence.patches, support, rows)
+    generator, weight = np.random.default_rng(channel), row_weights(evidence, channel, rows)
+    constants = np.vstack([generator.standard_normal((4, 4)), sums.metric().target])
+    inputs = np.hstack([evidence.patches[np.ix_(rows, support)], np.ones((len(rows), 1))])
+    errors = inputs @ constants.T - evidence.pre[rows, channel][:, None]
+    assert sums.losses(constants) == pytest.approx(weight @ errors**2, rel=1e-6, abs=1e-9)
+    near = sums.metric().target + 0.01 * generator.standard_normal((20, 4))
+    assert (sums.losses(near) >= sums.losses(constants[-1:])).all()
+
+
+def test_metrics_at_several_cautions_are_those_at_each(evidence):
+    """What is summed up once serves every caution."""
+    cautions = [0.0, 0.1, 1.0]
+    for caution, found in zip(cautions, unit_metrics(evidence, 1, cautions), strict=True):
+        alone = unit_metric(evidence, 1, caution=caution)
+        assert np.array_equal(found.gram, alone.gram)
+        assert np.array_equal(found.target, alone.target)
 
 
 def test_a_rarely_active_unit_is_fitted_where_it_is_active():

@@ -40,7 +40,7 @@ from synth.needs import MAPS, Load, Memory, Place, moments_bytes, sampled
 from synth.network import Network
 from synth.plan_display import time_text, window_text
 from synth.run import Job, load_job
-from synth.search_costs import FEW, NARROW, THIN, Manner, candidates, manner_of, unit_seconds
+from synth.search_costs import FEW, NARROW, TELLING, Manner, candidates, manner_of, unit_seconds
 from synth.sizes import Sizes, weigh
 from synth.speed import Speed, measure
 
@@ -329,9 +329,9 @@ def test_extremes_of_wide_layers_are_counted(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_manners_are_those_of_the_engine() -> None:
     """The bounds between the ways to search are the engine's own, and each is met."""
-    assert (NARROW, FEW, THIN) == (linear.NARROW, linear.EXACT, linear.THIN)
-    layers = layer_of(128, 600), layer_of(300, 10), layer_of(300, 60), layer_of(300, 500)
-    expected = [Manner.EXACT, Manner.EXACT, Manner.THIN, Manner.WIDE]
+    assert (NARROW, FEW, TELLING) == (linear.NARROW, linear.EXACT, linear.TELLING)
+    layers = layer_of(128, 600), layer_of(300, 10), layer_of(300, 60)
+    expected = [Manner.EXACT, Manner.EXACT, Manner.WIDE]
     assert [manner_of(layer) for layer in layers] == expected
 
 

@@ -9,7 +9,7 @@ from small import RELU, dense_evidence, dense_layer, random_probes
 from synth.dead_zone import Roundings
 from synth.evidence import LayerEvidence
 from synth.metric import own_constants
-from synth.thinning import ALIKE, APART, Rated, rated, thinned, unlike
+from synth.thinning import ALIKE, APART, Rated, best_of, rated, thinned
 
 
 def rated_as(bits, loses, reach=None) -> Rated:
@@ -27,7 +27,7 @@ def test_dearer_ones_lose_less_and_lie_apart(found):
     """Bits rise and losses fall along what is kept; two steps are at least APART, and the one that
     loses least is always there."""
     known = rated_as(*zip(*found, strict=True))
-    kept = thinned(known, range(len(found)))
+    kept = thinned(known)
     bits, loses = known.bits[kept], known.loses[kept]
     assert (np.diff(bits) > 0).all() and (np.diff(loses) < 0).all()
     assert (bits[2:] >= APART * bits[:-2]).all()
@@ -40,26 +40,33 @@ def test_no_gap_is_made(found):
     """For whatever loses less than all cheaper ones, one is kept that loses no more, at not much
     more than the bits."""
     known = rated_as(*zip(*found, strict=True))
-    kept = thinned(known, range(len(found)))
+    kept = thinned(known)
     for bits, loses in found:
         near = known.loses[kept] <= loses
         assert known.bits[kept][near].min() <= APART * bits
 
 
-def test_only_the_places_asked_for_are_looked_at():
-    """What stands elsewhere does not count."""
-    known = rated_as([10, 20, 30, 40], [0.1, 0.4, 0.2, 0.3])
-    assert thinned(known, [1, 2, 3]) == [1, 2]
-    assert thinned(known, []) == []
+def test_nothing_of_nothing():
+    """No roundings, none kept."""
+    assert thinned(rated_as([], [])) == [] and list(best_of([rated_as([], [])])) == []
 
 
 def test_an_alike_one_is_left_out():
     """It has to be better by more than ALIKE in bits, in loss or in reach than each known one."""
     less = 1 / (ALIKE * 1.01)
-    bits, loses, reach = [100, 100, 100 * less, 100, 100], [1, 1, 1, less, 1], [1, 1, 1, 1, less]
-    known = rated_as(bits, loses, reach)
-    assert unlike(known, [1, 2, 3, 4], [0]) == [2, 3, 4]
-    assert unlike(known, [1, 2], []) == [1, 2]
+    known = rated_as([100], [1])
+    others = [(100, 1, 1), (100 * less, 1, 1), (100, less, 1), (100, 1, less)]
+    kept = [len(list(best_of([known, rated_as(*zip(o, strict=True))]))) - 1 for o in others]
+    assert kept == [0, 1, 1, 1]
+    alone = [len(list(best_of([rated_as(*zip(o, strict=True))]))) for o in others]
+    assert alone == [1, 1, 1, 1]
+
+
+def test_a_pool_does_not_thin_another():
+    """Each pool is thinned alone, and then left out where it is like the pools before."""
+    one, two = rated_as([100, 200], [1, 0.5]), rated_as([150, 199, 300], [0.8, 0.505, 0.1])
+    constants = list(best_of([one, two]))
+    assert len(constants) == 4 and all(c.shape == (2,) and step == 1.0 for c, step in constants)
 
 
 @pytest.fixture(scope="module")
