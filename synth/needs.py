@@ -104,14 +104,15 @@ class Memory:
     def needs(self, load: Load) -> Iterator[Need]:
         """Every step at every layer; the largest is the peak of the run."""
         yield self._gradients(load)
-        programs, last = 0.0, 0.0
+        programs, last, beside = 0.0, 0.0, 0.0
         for place in self.places:
             yield self._survey(place, load, programs, last)
             yield self._sample(place, load, programs, last)
             if place.searched:
                 programs += place.layer.units * program_bytes(place.layer)
-                yield self._search(place, load, programs)
+                yield self._search(place, load, programs, beside)
                 yield self._prices(place, load, programs)
+                beside = self._priced_batch(place, load) if load.processes else 0.0
             last = held_bytes(place, sampled(place, load))  # let go when the next one is there
         for place in self.own:
             yield self._choice(place, load, programs)
@@ -141,22 +142,27 @@ class Memory:
         parts = {MOMENTS: 2 * moments_bytes(layer), SAMPLE: patches + last}
         return self._at(place, load, "sample of patches", programs, parts)
 
-    def _search(self, place: Place, load: Load, programs: float) -> Need:
+    def _search(self, place: Place, load: Load, programs: float, beside: float) -> Need:
+        """Beside it the programs of the layer before are priced, where units have processes."""
         rows = sampled(place, load)
         unit = search_bytes(place.layer, rows, self.budget) + (WORKER if load.processes else 0)
-        parts = self._here(place, rows) | {SEARCH: load.here * unit}
+        parts = self._here(place, rows) | {SEARCH: load.here * unit, BATCH: beside}
         return self._at(place, load, "search of units", programs, parts)
 
     def _prices(self, place: Place, load: Load, programs: float) -> Need:
         """What a front costs, unit by unit; workers wait, with what they keep of the layer."""
-        layer, rows = place.layer, sampled(place, load)
-        count, position = self._priced(load), FLOAT * place.positions
-        batch = count * (self.sizes.every + position * 4 * layer.units)
-        numbers = 2 * layer.width + 6 * CANDIDATES  # at a position
-        batch += min(count, price.AT_ONCE) * position * numbers
-        kept = WORKER + rows.all * DOUBLE * layer.width if load.processes else 0.0
-        parts = self._here(place, rows) | {SEARCH: load.here * kept, BATCH: batch}
+        rows = sampled(place, load)
+        kept = WORKER + rows.all * DOUBLE * place.layer.width if load.processes else 0.0
+        batch = {SEARCH: load.here * kept, BATCH: self._priced_batch(place, load)}
+        parts = self._here(place, rows) | batch
         return self._at(place, load, "prices of programs", programs, parts)
+
+    def _priced_batch(self, place: Place, load: Load) -> float:
+        layer, count = place.layer, self._priced(load)
+        position = FLOAT * place.positions
+        numbers = 2 * layer.width + 6 * CANDIDATES  # at a position
+        siblings = count * (self.sizes.every + position * 4 * layer.units)
+        return siblings + min(count, price.AT_ONCE) * position * numbers
 
     def _choice(self, place: Place, load: Load, programs: float) -> Need:
         layer, rows = place.layer, sampled(place, load)

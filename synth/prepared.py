@@ -1,11 +1,15 @@
 """What a choice is made from: the evidence, fronts and prices of all layers of a network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from synth import evidence_files
+from synth.backends import Workers
 from synth.choice import Chooser
 from synth.effort import Effort
 from synth.evidence import LayerEvidence, Ranges, gather
@@ -54,16 +58,20 @@ def prepared(
         probes = priced_probes(network, job.probes.fit)
         priced = gradients(network, probes, seed=job.config.run.seed)
     effort = Effort(job, store, kind, progress)
-    ranges, fronts = {}, []
-    for evidence in watch.each("evidence", gather(network, job.probes, seed=job.config.run.seed)):
-        layer = evidence.layer
-        evidence_files.write(evidence, places[layer.name])
-        ranges[layer.name] = evidence.ranges
-        with watch.stage("fronts"):
-            units = effort.fronts(evidence, places[layer.name])
+    ranges, found = {}, []
+    with _beside(job.workers) as price:
+        all_ = gather(network, job.probes, seed=job.config.run.seed)
+        for evidence in watch.each("evidence", all_):
+            layer = evidence.layer
+            evidence_files.write(evidence, places[layer.name])
+            ranges[layer.name] = evidence.ranges
+            with watch.stage("fronts"):
+                units = effort.fronts(evidence, places[layer.name])
+            with watch.stage("prices"):
+                prices = price(costs, layer, units, priced.pop(layer.name), job.grammar)
+            found.append((layer, units, prices))
         with watch.stage("prices"):
-            prices = costs(layer, units, priced.pop(layer.name), job.grammar)
-        fronts.append(Fronts(layer, units, tuple(prices)))
+            fronts = [Fronts(la, units, tuple(prices.result())) for la, units, prices in found]
 
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
@@ -74,3 +82,21 @@ def prepared(
     yield Prepared(chooser, ranges, effort.failures)
     for place in places.values():
         evidence_files.remove(place)
+
+
+@contextmanager
+def _beside(workers: Workers) -> Iterator[Callable[..., Future[Any]]]:
+    """Starts a function in this process while workers search the next layer; where they are this
+    process, it is done at once."""
+    thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+
+    def start(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future = thread.submit(function, *arguments)
+        if workers.here:
+            future.result()
+        return future
+
+    try:
+        yield start
+    finally:
+        thread.shutdown(cancel_futures=True)
