@@ -104,15 +104,15 @@ class Memory:
     def needs(self, load: Load) -> Iterator[Need]:
         """Every step at every layer; the largest is the peak of the run."""
         yield self._gradients(load)
-        programs, last, beside = 0.0, 0.0, 0.0
-        for place in self.places:
+        programs, last, priced = 0.0, 0.0, 0.0
+        for place, after in zip(self.places, [*self.places[1:], None], strict=True):
             yield self._survey(place, load, programs, last)
             yield self._sample(place, load, programs, last)
             if place.searched:
                 programs += place.layer.units * program_bytes(place.layer)
-                yield self._search(place, load, programs, beside)
+                yield self._search(place, load, programs, self._beside(place, after, load, priced))
                 yield self._prices(place, load, programs)
-                beside = self._priced_batch(place, load) if load.processes else 0.0
+                priced = self._priced_batch(place, load)
             last = held_bytes(place, sampled(place, load))  # let go when the next one is there
         for place in self.own:
             yield self._choice(place, load, programs)
@@ -124,26 +124,37 @@ class Memory:
         return Need("", "gradients", {GRADIENTS: 2 * self._slopes(load), BATCH: batch})
 
     def _survey(self, place: Place, load: Load, programs: float, last: float) -> Need:
+        parts = self._surveyed(place, load) | {SAMPLE: last}
+        return self._at(place, load, "moments of patches", programs, parts)
+
+    def _surveyed(self, place: Place, load: Load) -> dict[str, float]:
         layer = place.layer
         numbers = max(survey.CHUNK_FLOATS, place.positions * layer.width)
         numbers = min(numbers, place.positions * layer.width * load.fit)
         rows = numbers / layer.width
         chunk = numbers * (2 * FLOAT + DOUBLE) + 6 * DOUBLE * rows * layer.units
-        parts = {
-            MOMENTS: 2 * moments_bytes(layer),
-            SAMPLE: last,
-            BATCH: max(chunk, self._moving),
-        }
-        return self._at(place, load, "moments of patches", programs, parts)
+        return {MOMENTS: 2 * moments_bytes(layer), BATCH: max(chunk, self._moving)}
 
     def _sample(self, place: Place, load: Load, programs: float, last: float) -> Need:
-        layer, rows = place.layer, sampled(place, load).all
-        patches = rows * (2 * FLOAT + DOUBLE) * layer.width + 3 * DOUBLE * rows * layer.units
-        parts = {MOMENTS: 2 * moments_bytes(layer), SAMPLE: patches + last}
+        parts = self._taken(place, load)
+        parts[SAMPLE] += last
         return self._at(place, load, "sample of patches", programs, parts)
 
+    def _taken(self, place: Place, load: Load) -> dict[str, float]:
+        layer, rows = place.layer, sampled(place, load).all
+        patches = rows * (2 * FLOAT + DOUBLE) * layer.width + 3 * DOUBLE * rows * layer.units
+        return {MOMENTS: 2 * moments_bytes(layer), SAMPLE: patches}
+
+    def _beside(self, place: Place, after: Place | None, load: Load, priced: float) -> float:
+        """What is done while workers search a layer: `priced` is for the programs of the one before
+        it; then the evidence of the one `after` it is gathered, for which the walk has gone on."""
+        if not load.processes or after is None:
+            return priced if load.processes else 0.0
+        steps = self._surveyed(after, load), self._taken(after, load)
+        more = max(0.0, self.sizes.kept[after.at] - self.sizes.kept[place.at])
+        return max(priced, load.walked * more + max(sum(step.values()) for step in steps))
+
     def _search(self, place: Place, load: Load, programs: float, beside: float) -> Need:
-        """Beside it the programs of the layer before are priced, where units have processes."""
         rows = sampled(place, load)
         unit = search_bytes(place.layer, rows, self.budget) + (WORKER if load.processes else 0)
         parts = self._here(place, rows) | {SEARCH: load.here * unit, BATCH: beside}

@@ -15,7 +15,7 @@ from grammars.program import Node, const, count_terms
 from grammars.siblings import references
 from synth.assembly import LayerChoice, Status, UnitChoice, opaque_unit
 from synth.engine import Engine
-from synth.evidence import LayerEvidence
+from synth.evidence import LayerEvidence, Ranges
 from synth.fronts import Candidate
 from synth.layers import Layer
 from synth.rivals import Criteria, Judge, Passing, Trial
@@ -32,6 +32,21 @@ class Fronts:
     layer: Layer
     units: tuple[tuple[Candidate, ...], ...]
     costs: tuple[np.ndarray, ...]
+
+
+def able(
+    units: Sequence[Sequence[Candidate]], ranges: Ranges, criteria: Criteria
+) -> tuple[tuple[Candidate, ...], ...]:
+    """Of each unit's front the candidates that a choice could take: those that hold by themselves,
+    constants, and what is exact on all probes.
+
+    Most of a large network's candidates are none of these, and need neither price nor memory.
+    """
+    epsilon = criteria.epsilon(ranges)
+    return tuple(
+        tuple(c for c in front if c.program.op == "const" or not c.worst or criteria.hold(c, e))
+        for front, e in zip(units, epsilon.tolist(), strict=True)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +90,7 @@ class Picker:
     def _may_pass(self, channel: int, candidate: Candidate, cost: float) -> bool:
         if self._status(channel, candidate, cost) is not None:
             return True
-        near = max(candidate.fvu_fit, candidate.fvu_select) <= self.criteria.max_fvu
-        return near and candidate.bound <= self._judge.epsilon[channel]
+        return self.criteria.hold(candidate, self._judge.epsilon[channel])
 
     def _status(self, channel: int, candidate: Candidate, cost: float) -> Status | None:
         """What the unit is where a constant may stand for it without being near to it.

@@ -1,22 +1,19 @@
 """What a choice is made from: the evidence, fronts and prices of all layers of a network."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from synth import evidence_files
-from synth.backends import Workers
+from synth.aside import aside
 from synth.choice import Chooser
 from synth.effort import Effort
 from synth.evidence import LayerEvidence, Ranges, gather
 from synth.layers import Layer
 from synth.leftovers import FOLDER
 from synth.network import Network
-from synth.picking import Criteria, Fronts
+from synth.picking import Criteria, Fronts, able
 from synth.price import costs, gradients, priced_probes
 from synth.progress import Tell
 from synth.search import UnitFailure
@@ -49,26 +46,28 @@ def prepared(
 ) -> Iterator[Prepared]:
     """Evidence and fronts of a network that may be a control of the job's own.
 
-    One layer's evidence is held at a time; all wait in files, which are removed in the end. Fronts
-    are kept in the store under `kind`.
+    While workers search a layer, the one before is priced here, and the evidence of the next one is
+    gathered. All evidence waits in files, which are removed in the end, and fronts in the store,
+    under `kind`.
     """
     folder = store.path.parent / FOLDER / kind.replace(" ", "_")
     places = {la.name: folder / str(i) for i, la in enumerate(network.layers)}
     with watch.stage("prices"):
         probes = priced_probes(network, job.probes.fit)
         priced = gradients(network, probes, seed=job.config.run.seed)
-    effort = Effort(job, store, kind, progress)
+    effort, given = Effort(job, store, kind, progress), criteria or job.criteria
     ranges, found = {}, []
-    with _beside(job.workers) as price:
+    with aside(job.workers) as beside:
         all_ = gather(network, job.probes, seed=job.config.run.seed)
-        for evidence in watch.each("evidence", all_):
+        for evidence in watch.each("evidence", beside.ahead(all_)):
             layer = evidence.layer
             evidence_files.write(evidence, places[layer.name])
             ranges[layer.name] = evidence.ranges
             with watch.stage("fronts"):
-                units = effort.fronts(evidence, places[layer.name])
+                front = effort.fronts(evidence, places[layer.name])
+                units = able(front, evidence.ranges, given)
             with watch.stage("prices"):
-                prices = price(costs, layer, units, priced.pop(layer.name), job.grammar)
+                prices = beside.start(costs, layer, units, priced.pop(layer.name), job.grammar)
             found.append((layer, units, prices))
         with watch.stage("prices"):
             fronts = [Fronts(la, units, tuple(prices.result())) for la, units, prices in found]
@@ -77,26 +76,7 @@ def prepared(
         return evidence_files.read(places[layer.name], layer)
 
     engines = {engine.name: engine() for engine in job.settings.load()}
-    given = criteria or job.criteria
     chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
     yield Prepared(chooser, ranges, effort.failures)
     for place in places.values():
         evidence_files.remove(place)
-
-
-@contextmanager
-def _beside(workers: Workers) -> Iterator[Callable[..., Future[Any]]]:
-    """Starts a function in this process while workers search the next layer; where they are this
-    process, it is done at once."""
-    thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
-
-    def start(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future = thread.submit(function, *arguments)
-        if workers.here:
-            future.result()
-        return future
-
-    try:
-        yield start
-    finally:
-        thread.shutdown(cancel_futures=True)

@@ -20,8 +20,8 @@ from oracles.evidence import fvu
 from synth.affine import float_bounds
 from synth.assembly import source_index
 from synth.engine import Engine, UnitEvidence
-from synth.evidence import LayerEvidence
-from synth.fronts import Candidate
+from synth.evidence import LayerEvidence, Ranges
+from synth.fronts import Candidate, error_of
 from synth.shifting import Shifts, is_long, with_bias
 
 
@@ -33,6 +33,15 @@ class Criteria:
     max_error: float
     max_kl: float
     min_agreement: float
+
+    def epsilon(self, ranges: Ranges) -> np.ndarray:
+        """(U,) ε, less a hair: bounds in a search are floats, and the exact recheck must not fail
+        by a bit."""
+        return self.max_error * ranges.span * (1 - 1e-9)
+
+    def hold(self, candidate: Candidate, epsilon: float) -> bool:
+        """Whether a candidate is near to its unit, on original sources and over the envelope."""
+        return error_of(candidate) <= self.max_fvu and candidate.bound <= epsilon
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +178,7 @@ class Judge:
 
     @cached_property
     def epsilon(self) -> np.ndarray:
-        """(U,) ε, less a hair: bounds here are floats, and the exact recheck must not fail by a
-        bit."""
-        return self.criteria.max_error * self.evidence.ranges.span * (1 - 1e-9)
+        return self.criteria.epsilon(self.evidence.ranges)
 
     @cached_property
     def _index(self) -> dict[tuple[str, int, int, int], int]:

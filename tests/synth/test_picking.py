@@ -24,7 +24,7 @@ from synth.engines.linear import LinearEngine
 from synth.evidence import LayerEvidence, evidence_of
 from synth.fronts import Candidate, judge, search_unit
 from synth.layers import Geometry, Layer
-from synth.picking import NOTHING, Criteria, Fronts, Picker
+from synth.picking import NOTHING, Criteria, Fronts, Picker, able
 
 UNITS = 4  # of a group: a prototype, two copies of it and a negation, but for noise
 
@@ -257,6 +257,31 @@ def compare(picker: Picker, multiplier: float) -> None:
     expected = Naive(picker, multiplier).choice()
     for one, other in zip(found.units, expected, strict=True):
         assert_same(one, other)
+
+
+@settings(max_examples=15, deadline=None)
+@given(pickers, st.sampled_from([1e1, 1e4, 1e9]))
+def test_what_cannot_be_taken_may_be_left_out(picker, multiplier):
+    """Without the candidates that are not able the choice is the same."""
+    fronts = picker.fronts
+    units = able(fronts.units, picker.evidence.ranges, picker.criteria)
+    kept = [set(map(id, unit)) for unit in units]
+    costs = tuple(
+        np.array([cost for c, cost in zip(front, prices, strict=True) if id(c) in ids])
+        for front, prices, ids in zip(fronts.units, fronts.costs, kept, strict=True)
+    )
+    fewer = replace(picker, fronts=Fronts(fronts.layer, units, costs))
+    assert fewer.choice(multiplier).units == picker.choice(multiplier).units
+
+
+def test_many_cannot_be_taken():
+    """A strict choice has few candidates that are able, and every unit keeps its constants."""
+    picker = picker_of(3, max_fvu=1e-4, max_error=0.05)
+    fronts, criteria = picker.fronts.units, picker.criteria
+    units = able(fronts, picker.evidence.ranges, criteria)
+    assert sum(map(len, units)) < 0.5 * sum(map(len, fronts))
+    for unit, front in zip(units, fronts, strict=True):
+        assert {c for c in front if c.program.op == "const"} <= set(unit)
 
 
 def test_what_is_picked_is_of_all_kinds():
