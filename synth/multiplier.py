@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from synth.choice import Point
 from synth.picking import Criteria
 
-MULTIPLIERS = (1e1, 1e9)  # bits per nat between which the search runs
+MULTIPLIERS = (1e1, 1e9)  # bits per nat between which the search runs,
+DEAREST = 1e11  # and up to this where the bits are given
 WIDTH = math.log(1.01)  # of the bracket of multipliers in the end, if nothing else ends the search
 AIM = 0.995  # of the largest divergence: where steps are meant to lead,
 NEAR = 0.99  # and from where on an accepted point leaves nothing to be gained
@@ -53,7 +54,7 @@ def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
 
     Where none has so few, the one of fewest bits.
     """
-    low, high = map(math.log, MULTIPLIERS)
+    low, high = math.log(MULTIPLIERS[0]), math.log(DEAREST)
     points = [at(MULTIPLIERS[0])]
     while len(points) < MOST and not any((1 - SAME) * bits <= p.bits <= bits for p in points):
         middle = (low + high) / 2

@@ -3,6 +3,7 @@
 Each round tries the next candidate of every unit that has none yet (`synth.rivals`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,10 +73,11 @@ class Picker:
         queues = {c: self._by_price(c, multiplier) for c in range(self.layer.units)}
         plain = {c: [k for k in q if not self._references(k[0])] for c, q in queues.items()}
         first = self._picked(plain, {})
-        programs = {u.channel: u.program for u in first if u.program is not None}
+        programs = {p.unit.channel: p.unit.program for p in first if p.unit.program is not None}
         bent = {c: [k for k in q if self._refers(k[0], programs)] for c, q in queues.items()}
         second = self._picked(bent, programs)
-        return LayerChoice(self.layer, self.layer.scope, merged(self.layer.name, first, second))
+        units = merged(self.layer.name, first, second, multiplier)
+        return LayerChoice(self.layer, self.layer.scope, units)
 
     @property
     def layer(self) -> Layer:
@@ -114,27 +116,29 @@ class Picker:
         self,
         queues: Mapping[int, Sequence[tuple[Candidate, float]]],
         siblings: Mapping[int, Node],
-    ) -> list[UnitChoice]:
+    ) -> list["Picked"]:
         """The first candidate of each queue that passes; a unit that has none is opaque."""
-        found: dict[int, UnitChoice] = {}
+        found: dict[int, Picked] = {}
         todo = {c: iter(queue) for c, queue in queues.items() if queue}
         while todo:
             trials: list[Trial] = []
+            costs: list[float] = []
             for channel in list(todo):
                 pair = next(todo[channel], None)
                 if pair is None:
                     del todo[channel]
                 elif (status := self._status(channel, *pair)) is not None:
-                    found[channel] = self._constant(channel, pair[0], status)
+                    found[channel] = Picked(self._constant(channel, pair[0], status), pair[1])
                     del todo[channel]
                 else:
                     trials.append(Trial(channel, pair[0]))
+                    costs.append(pair[1])
             for place, passing in self._judge.best(trials, siblings).items():
                 channel = trials[place].channel
-                found[channel] = self._chosen(trials[place], passing)
+                found[channel] = Picked(self._chosen(trials[place], passing), costs[place])
                 del todo[channel]
-        scope = self.layer.scope
-        return [found.get(c) or opaque_unit(c, scope) for c in range(self.layer.units)]
+        channels, scope = range(self.layer.units), self.layer.scope
+        return [found.get(c) or Picked(opaque_unit(c, scope), math.inf) for c in channels]
 
     def _chosen(self, trial: Trial, passing: Passing) -> UnitChoice:
         program = passing.program()
@@ -178,17 +182,30 @@ class Picker:
         return Judge(*given)
 
 
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """What stands for a unit, and the nats that it costs; infinite for weights that stay."""
+
+    unit: UnitChoice
+    nats: float
+
+    def price(self, multiplier: float) -> float:
+        return self.unit.bits + multiplier * self.nats
+
+
 def merged(
-    bank: str, first: Sequence[UnitChoice], second: Sequence[UnitChoice]
+    bank: str, first: Sequence[Picked], second: Sequence[Picked], multiplier: float
 ) -> tuple[UnitChoice, ...]:
-    """References where they are cheaper, but none to a unit that is itself a reference."""
-    result = list(first)
+    """References where their price is lower, but none to a unit that is itself a reference."""
+    result = [p.unit for p in first]
     kept: set[int] = set()  # units that somebody refers to must stay as they are
     for plain, other in zip(first, second, strict=True):
-        if other.program is None or other.bits >= plain.bits or plain.channel in kept:
+        channel, program = plain.unit.channel, other.unit.program
+        lower = other.price(multiplier) < plain.price(multiplier)
+        if program is None or not lower or channel in kept:
             continue
-        targets = set(references(other.program, bank))
-        if all(result[t] is first[t] for t in targets):
-            result[plain.channel] = other
+        targets = set(references(program, bank))
+        if all(result[t] is first[t].unit for t in targets):
+            result[channel] = other.unit
             kept |= targets
     return tuple(result)

@@ -90,29 +90,39 @@ class Naive:
         """What stands for each unit; None for an opaque one."""
         channels = range(self.picker.layer.units)
         first = [self.pick(c, None) for c in channels]
-        programs = {c: u.program for c, u in enumerate(first) if u is not None}
+        programs = {u[0].channel: u[0].program for u in first if u and u[0].program}
         second = [self.pick(c, programs) for c in channels]
         return self.without_chains(first, second)
 
     def without_chains(
-        self, first: list[UnitChoice | None], second: list[UnitChoice | None]
+        self,
+        first: list[tuple[UnitChoice, float] | None],
+        second: list[tuple[UnitChoice, float] | None],
     ) -> list[UnitChoice | None]:
-        """References where they are shorter, in order, to units that stand by themselves."""
-        result, needed = list(first), set()
+        """References where they cost less, in order, to units that stand by themselves."""
+        before = [pair and pair[0] for pair in first]
+        result, needed = list(before), set()
         for channel, other in enumerate(second):
             if other is None or channel in needed:
                 continue
             plain = first[channel]
-            if plain is not None and other.bits >= plain.bits:
+            if plain is not None and self.price(*other) >= self.price(*plain):
                 continue
-            targets = set(references(other.program, "layer"))
-            if not any(result[t] is not first[t] for t in targets):
-                result[channel] = other
+            assert other[0].program is not None
+            targets = set(references(other[0].program, "layer"))
+            if not any(result[t] is not before[t] for t in targets):
+                result[channel] = other[0]
                 needed |= targets
         return result
 
-    def pick(self, channel: int, siblings: Mapping[int, Node] | None) -> UnitChoice | None:
-        """The cheapest that passes: without references, or with references to `siblings`."""
+    def price(self, unit: UnitChoice, cost: float) -> float:
+        return unit.bits + self.multiplier * cost
+
+    def pick(
+        self, channel: int, siblings: Mapping[int, Node] | None
+    ) -> tuple[UnitChoice, float] | None:
+        """The cheapest that passes, with its cost: without references, or with references to
+        `siblings`."""
         fronts = self.picker.fronts
         pairs = zip(fronts.units[channel], fronts.costs[channel], strict=True)
         for candidate, cost in sorted(
@@ -123,7 +133,7 @@ class Naive:
                 continue
             found = self.stands_for(channel, candidate, cost, siblings or {})
             if found is not None:
-                return found
+                return found, cost
         return None
 
     def stands_for(
@@ -272,6 +282,16 @@ def test_what_cannot_be_taken_may_be_left_out(picker, multiplier):
     )
     fewer = replace(picker, fronts=Fronts(fronts.layer, units, costs))
     assert fewer.choice(multiplier).units == picker.choice(multiplier).units
+
+
+def test_a_reference_has_its_price():
+    """A copy that is shorter, but changes more than its bits are worth, does not stand."""
+    kept = []
+    for multiplier in (1e1, 1e12):
+        choice = picker_of(3, max_fvu=0.5, max_error=1.0).choice(multiplier)
+        programs = [u.program for u in choice.units if u.program is not None]
+        kept.append(sum(bool(references(p, "layer")) for p in programs))
+    assert kept[0] > kept[1]
 
 
 def test_many_cannot_be_taken():
