@@ -1,6 +1,6 @@
 """Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,7 +89,7 @@ def compile_bank(
     Raises KeyError for a tap without column.
     """
     places = {tap(*key): column for key, column in index.items()}
-    rows, groups = grouped([_split(p, places, primitives) for p in programs])
+    rows, groups = grouped([_split(p, places, index, primitives) for p in programs])
     weight = np.zeros((len(rows), len(index)))
     for number, row in enumerate(rows):
         weight[number, row.columns] = row.weights
@@ -121,7 +121,10 @@ class _Row:
 
 
 def _split(
-    program: Node, places: Mapping[Node, int], primitives: Mapping[str, Primitive]
+    program: Node,
+    places: Mapping[Node, int],
+    window: Container[TapKey],
+    primitives: Mapping[str, Primitive],
 ) -> Hoisted[_Row]:
     """A program as a skeleton and its rows over numbered taps."""
     plain = headed_sum(program, primitives)
@@ -130,7 +133,7 @@ def _split(
         terms, bias = terms_of(inner)
         columns = [places[atom] for _, atom in terms]
         return Hoisted(plain.skeleton, (_Row(columns, [w for w, _ in terms], bias),))
-    hoisted = _complete(hoist(program, primitives), primitives)
+    hoisted = _complete(hoist(program, primitives, window), primitives)
     rows = (
         _Row([places[tap(*key)] for key in r.weights], [*r.weights.values()], r.bias)
         for r in hoisted.rows

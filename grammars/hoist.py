@@ -5,13 +5,13 @@ vectorised over their rows. The replacement module, the affine form of a proof a
 come from this one pass.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 from grammars.evaluation import Unsupported, argument_sorts, evaluate
-from grammars.interpreters.affine import Affine, AffineAlgebra
+from grammars.interpreters.affine import Affine, AffineAlgebra, TapKey
 from grammars.primitive import Primitive
 from grammars.program import Node, Sort, const, is_sum_of_taps, linear, tap, terms_of
 
@@ -39,10 +39,17 @@ class Group:
     rows: tuple[tuple[int, ...], ...]
 
 
-def hoist(program: Node, primitives: Mapping[str, Primitive]) -> Hoisted[Affine]:
-    """Split a program into rows and a skeleton, which over its rows is the program, exactly."""
+def hoist(
+    program: Node,
+    primitives: Mapping[str, Primitive],
+    window: Container[TapKey] | None = None,
+) -> Hoisted[Affine]:
+    """Split a program into rows and a skeleton, which over its rows is the program, exactly.
+
+    `window` has the taps that may be read, to which kernels are cut; by default all.
+    """
     rows: list[Affine] = []
-    affine = partial(_affine, AffineAlgebra(), primitives)
+    affine = partial(_affine, AffineAlgebra(window), primitives)
 
     def visit(node: Node) -> Node:
         form = affine(node)

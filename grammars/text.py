@@ -305,7 +305,12 @@ def _moved(node: Node, params: dict[str, Value]) -> Node:
 
 
 def _article(sort: Sort) -> str:
-    return {"atom": "an atom (a tap or a convolution)", "field": "a value"}.get(sort, f"a {sort}")
+    known = {
+        "atom": "an atom (a tap or a convolution)",
+        "field": "a value",
+        "weights": "a kernel",
+    }
+    return known.get(sort, f"a {sort}")
 
 
 def _clip(text: str, width: int = 160) -> str:

@@ -60,10 +60,12 @@ class Case:
 
     def box(self, *key: Any) -> tuple[np.ndarray, np.ndarray]:
         """An interval (low, high) about the tap's value at every point."""
-        rng = np.random.default_rng(seed_of(f"{self.seed} {key}"))
-        below, above = rng.choice([0.0, 0.25, 1.0, 3.0], (2, POINTS))
-        middle = np.array([float(v) for v in self.values(*key)])
-        return middle - below, middle + above
+        if key not in self._boxes:
+            rng = np.random.default_rng(seed_of(f"{self.seed} {key}"))
+            below, above = rng.choice([0.0, 0.25, 1.0, 3.0], (2, POINTS))
+            middle = np.array([float(v) for v in self.values(*key)])
+            self._boxes[key] = middle - below, middle + above
+        return self._boxes[key]
 
     def tensor(self, *key: Any) -> Tensor:
         return torch.tensor([float(v) for v in self.values(*key)], dtype=torch.float64)
@@ -74,6 +76,10 @@ class Case:
 
     @cached_property
     def _values(self) -> dict[tuple, tuple[Fraction, ...]]:
+        return {}
+
+    @cached_property
+    def _boxes(self) -> dict[tuple, tuple[np.ndarray, np.ndarray]]:
         return {}
 
     @cached_property
@@ -88,13 +94,16 @@ class Case:
 def cases_of(primitive: Primitive, grammar: Grammar, *, seed: int, count: int) -> tuple[Case, ...]:
     """`count` cases of a primitive: first as it stands over taps, then nested and within sums.
 
-    Raises TypeError for an argument of a sort that no program can fill yet.
+    Raises TypeError for an argument of a sort that no program can fill yet, and for a kernel in a
+    grammar without `conv`.
     """
+    if primitive.result is Sort.WEIGHTS and "conv" not in grammar:
+        raise TypeError("a kernel is applied by `conv`: add the tag 'kernel'")
     cases = []
     for number in range(count):
         rng = random.Random(f"{seed} {primitive.name} {number}")
-        program = _program(primitive, rng, depth=number % 3)
-        skeleton = _over_rows(primitive, rng) if _is_head_like(primitive) else None
+        program = _Drawn(primitive, grammar, rng).program(depth=number % 3)
+        skeleton = _Drawn(primitive, grammar, rng).over_rows() if _is_head_like(primitive) else None
         cases.append(Case(program, skeleton, grammar, f"{seed} {number}"))
     return tuple(cases)
 
@@ -110,12 +119,51 @@ def seed_of(text: str) -> int:
     return int.from_bytes(random.Random(text).randbytes(8), "big")
 
 
-def _program(primitive: Primitive, rng: random.Random, *, depth: int) -> Node:
-    """The primitive over taps (0), over sums or itself (1), and inside a sum (2)."""
-    node = _node(primitive, lambda sort: _argument(primitive, sort, rng, depth), rng)
-    if depth < 2:
-        return node
-    return linear([(_weight(rng), node), (_weight(rng), _tap(rng, "other"))], _weight(rng))
+@dataclass(frozen=True)
+class _Drawn:
+    """Random programs of one primitive."""
+
+    primitive: Primitive
+    grammar: Grammar
+    rng: random.Random
+
+    def program(self, *, depth: int) -> Node:
+        """The primitive over taps (0), over sums or itself (1), and inside a sum (2); a kernel over
+        a tap."""
+        node = self.node(lambda sort: self.argument(sort, depth))
+        if self.primitive.result is Sort.WEIGHTS:
+            node = Node("conv", (node, _tap(self.rng)))
+        if depth < 2:
+            return node
+        pairs = [(_weight(self.rng), node), (_weight(self.rng), _tap(self.rng, "other"))]
+        return linear(pairs, _weight(self.rng))
+
+    def node(self, argument: Callable[[Sort], Node]) -> Node:
+        return _node(self.primitive, argument, self.rng)
+
+    def argument(self, sort: Sort, depth: int) -> Node:
+        primitive, rng = self.primitive, self.rng
+        if sort is Sort.WEIGHTS:
+            return self.kernel()
+        if sort is Sort.ATOM or (sort is Sort.FIELD and not depth):
+            return _tap(rng)
+        if sort is not Sort.FIELD:
+            raise TypeError(f"no program has an argument of sort {sort} yet")
+        if primitive.result is Sort.FIELD and rng.random() < 0.4:
+            return self.node(lambda inner: self.argument(inner, 0))
+        return linear([(_weight(rng), _tap(rng)), (_weight(rng), _tap(rng))], _weight(rng))
+
+    def kernel(self) -> Node:
+        """Any kernel of the grammar."""
+        known = [p for p in self.grammar.primitives if p.result is Sort.WEIGHTS and not p.args]
+        if not known:
+            raise TypeError("an argument of sort weights needs a kernel: add the tag 'kernel'")
+        return _node(self.rng.choice(known), lambda _: _tap(self.rng), self.rng)
+
+    def over_rows(self) -> Node:
+        """The primitive over multiples of row 0."""
+        scales = iter((1.0, *(_weight(self.rng) for _ in range(8))))
+        return self.node(lambda _: linear([(next(scales), tap(ROWS, 0))]))
 
 
 def _node(primitive: Primitive, argument: Callable[[Sort], Node], rng: random.Random) -> Node:
@@ -135,24 +183,9 @@ def _structure(name: str, rng: random.Random) -> Node:
     return linear([(2.0, tap("other", 0)), *terms], _weight(rng))
 
 
-def _argument(primitive: Primitive, sort: Sort, rng: random.Random, depth: int) -> Node:
-    if sort is Sort.ATOM or (sort is Sort.FIELD and not depth):
-        return _tap(rng)
-    if sort is not Sort.FIELD:
-        raise TypeError(f"no program has an argument of sort {sort} yet")
-    if primitive.result is Sort.FIELD and rng.random() < 0.4:
-        return _node(primitive, lambda inner: _argument(primitive, inner, rng, 0), rng)
-    return linear([(_weight(rng), _tap(rng)), (_weight(rng), _tap(rng))], _weight(rng))
-
-
 def _is_head_like(primitive: Primitive) -> bool:
     fields = all(sort is Sort.FIELD for sort in primitive.args)
     return fields and primitive.name not in OWN_NODES and primitive.result is Sort.FIELD
-
-
-def _over_rows(primitive: Primitive, rng: random.Random) -> Node:
-    scales = iter((1.0, *(_weight(rng) for _ in range(8))))
-    return _node(primitive, lambda _: linear([(next(scales), tap(ROWS, 0))]), rng)
 
 
 def _tap(rng: random.Random, bank: str = "source") -> Node:

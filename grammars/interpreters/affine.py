@@ -1,8 +1,9 @@
 """Programs as affine forms Σ weight · tap + bias, exactly, where they are affine."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from grammars.evaluation import Algebra, Unsupported
 from grammars.primitive import Transcendental
@@ -24,13 +25,20 @@ class Affine:
 
 
 class AffineAlgebra(Algebra):
-    """Values are `Affine`; raises NotAffine where the result is not affine in the taps."""
+    """Values are `Affine`; raises NotAffine where the result is not affine in the taps.
+
+    A tap that a `window` does not have is None, for kernels to leave out.
+    """
 
     name = "affine"
 
-    def __init__(self) -> None:
-        super().__init__(lambda *key: Affine({key: 1.0}))
+    def __init__(self, window: Container[TapKey] | None = None) -> None:
+        super().__init__(self._read)
+        self._window = window
         self._sums: dict[Node, Affine] = {}
+
+    def _read(self, *key: Any) -> Affine | None:
+        return Affine({key: 1.0}) if self._window is None or key in self._window else None
 
     def const(self, value: float) -> Affine:
         return Affine({}, value)

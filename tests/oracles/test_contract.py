@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from grammars.grammar import Grammar, load_grammar
+from grammars.program import Sort
 from oracles.contract import Violation, check_primitive
 
 HERE = Path(__file__).parent
-CORE = sorted(load_grammar(installed=False))
+TAGS = ("core", "kernel")
+OWN = sorted(load_grammar(tags=TAGS, installed=False))
 HONEST = sorted(path.stem for path in (HERE / "honest").glob("*.py"))
 
 VALUES = {"torch", "affine", "text", "interval", "z3", "slopes"}
@@ -53,10 +55,28 @@ def violations(folder: str, name: str, **options: int) -> tuple[Violation, ...]:
     return check_primitive(grammar[name], grammar, **options)
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_core_primitive_keeps_the_contract(name: str) -> None:
-    """Every primitive of the core grammar keeps the contract."""
-    assert check_primitive(core()[name], core()) == ()
+@cache
+def own() -> Grammar:
+    return load_grammar(tags=TAGS, installed=False)
+
+
+def test_no_primitive_is_left_out() -> None:
+    """The contract is held over every file of the folder of primitives."""
+    folder = Path(own()["relu"].path).parent
+    assert {p.stem for p in folder.glob("[!_]*.py")} == set(OWN)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_primitive_keeps_the_contract(name: str) -> None:
+    """Every primitive that comes with the package keeps the contract."""
+    cases = 4 if own()[name].result is Sort.WEIGHTS else 9  # hundreds of taps in each
+    assert check_primitive(own()[name], own(), cases=cases) == ()
+
+
+def test_a_kernel_needs_conv() -> None:
+    """In a grammar without `conv` a kernel is told to be of no use, and what to do."""
+    (violation,) = check_primitive(own()["gabor"], core())
+    assert "add the tag 'kernel'" in violation.message
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,29 @@
+"""A bar of light."""
+
+import numpy as np
+
+from grammars.kernels import AXIS, PLACE, inside, table, turned
+from grammars.primitive import Weights, primitive, real
+
+
+@primitive(tags=("kernel",))
+def bar(
+    k,
+    *,
+    angle=AXIS,
+    width=real(0.5, 8.0, step=0.125, default=1.0),
+    length=real(1.0, 17.0, step=0.125, default=5.0),
+    dy=PLACE,
+    dx=PLACE,
+) -> Weights:
+    """1 in a rectangle about (dy, dx) that is `length` long in the direction `angle` and `width`
+    wide, with borders of one pixel; a kernel by position.
+
+    The stimulus of Hubel and Wiesel (1962).
+    """
+
+    def weights(y, x):
+        u, v = turned(y, x, angle, dy, dx)
+        return inside(np.abs(u) - length / 2) * inside(np.abs(v) - width / 2)
+
+    return table(weights)

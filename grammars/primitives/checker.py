@@ -1,0 +1,25 @@
+"""A checkerboard."""
+
+import numpy as np
+
+from grammars.kernels import PLACE, table, turned
+from grammars.primitive import Weights, primitive, real
+
+
+@primitive(tags=("kernel",))
+def checker(
+    k,
+    *,
+    angle=real(0.0, 85.0, step=5.0, default=0.0),
+    size=real(1.0, 8.0, step=0.125, default=2.0),
+    dy=PLACE,
+    dx=PLACE,
+) -> Weights:
+    """cos(πu/size) · cos(πv/size) about (dy, dx), turned by `angle`, without an end: fields of
+    `size` pixels, light in the middle; a kernel by position."""
+
+    def weights(y, x):
+        u, v = turned(y, x, angle, dy, dx)
+        return np.cos(np.pi * u / size) * np.cos(np.pi * v / size)
+
+    return table(weights)

@@ -1,0 +1,23 @@
+"""A step between dark and light."""
+
+import numpy as np
+
+from grammars.kernels import ANGLE, PLACE, table, turned
+from grammars.primitive import Weights, primitive, real
+
+
+@primitive(tags=("kernel",))
+def edge(
+    k,
+    *,
+    angle=ANGLE,
+    width=real(0.25, 8.0, step=0.125, default=1.0),
+    dy=PLACE,
+    dx=PLACE,
+) -> Weights:
+    """−1 on one side of (dy, dx) and 1 on the other, towards `angle`, with a ramp `width` pixels
+    wide between and no end; a kernel by position.
+
+    The step edge of Marr and Hildreth (1980).
+    """
+    return table(lambda y, x: np.clip(turned(y, x, angle, dy, dx)[0] * 2 / width, -1.0, 1.0))

@@ -1,0 +1,18 @@
+"""A blob."""
+
+import numpy as np
+
+from grammars.kernels import PLACE, table
+from grammars.primitive import Weights, primitive, real
+
+
+@primitive(tags=("kernel",))
+def gaussian(
+    k,
+    *,
+    sigma=real(0.25, 6.0, step=0.125, default=1.0),
+    dy=PLACE,
+    dx=PLACE,
+) -> Weights:
+    """exp(−r² / 2σ²) at distance r from (dy, dx), in pixels; a kernel by position."""
+    return table(lambda y, x: np.exp(-((y - dy) ** 2 + (x - dx) ** 2) / (2 * sigma**2)))
