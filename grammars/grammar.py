@@ -73,11 +73,11 @@ class Grammar(Mapping[str, Primitive]):
 def load_grammar(
     *,
     files: Iterable[Path] = (),
-    tags: Iterable[str] = ("core",),
+    tags: Iterable[str] | None = ("core",),
     weights: Mapping[str, float] | None = None,
     installed: bool = True,
 ) -> Grammar:
-    """The structural primitives, those that carry one of `tags`, and all of `files`.
+    """The structural primitives, those that carry one of `tags`, or all, and all of `files`.
 
     `weights` overrides prior frequencies by name. Raises GrammarError with every problem: a file
     that cannot be read or raises, a primitive without sorts, a name defined twice, a tag that no
@@ -85,9 +85,8 @@ def load_grammar(
     """
     problems: list[str] = []
     everything = [*_core(), *(_installed(problems) if installed else ())]
-    wanted = _known_tags(tags, everything, problems)
-    found = [p for p in everything if p.tags & wanted or (p.core and p.name in STRUCTURE)]
-    found += [p for path in files for p in _from_file(Path(path), problems)]
+    found = everything if tags is None else _tagged(everything, tags, problems)
+    found = [*found, *(p for path in files for p in _from_file(Path(path), problems))]
     found = _weighted(_unique(found, problems), weights or {}, problems)
     if problems:
         raise GrammarError(problems)
@@ -164,15 +163,13 @@ def _declared(module: ModuleType, path: Path, *, core: bool) -> list[Primitive]:
     return [define(d, core=core, path=path) for d in own]
 
 
-def _known_tags(
-    tags: Iterable[str], primitives: Iterable[Primitive], problems: list[str]
-) -> set[str]:
-    wanted, known = set(tags), {tag for p in primitives for tag in p.tags}
+def _tagged(found: list[Primitive], tags: Iterable[str], problems: list[str]) -> list[Primitive]:
+    wanted, known = set(tags), {tag for p in found for tag in p.tags}
     problems += [
         f"no primitive has the tag {tag!r}; known are {', '.join(sorted(known))}"
         for tag in sorted(wanted - known)
     ]
-    return wanted
+    return [p for p in found if p.tags & wanted or (p.core and p.name in STRUCTURE)]
 
 
 def _unique(found: list[Primitive], problems: list[str]) -> list[Primitive]:

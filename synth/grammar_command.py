@@ -28,7 +28,7 @@ def grammar() -> None:
 @grammar.command("list")
 @_with_files
 def list_(files: tuple[Path, ...]) -> None:
-    """List all primitives, those of your own files included."""
+    """List all primitives, whatever their tags, and those of your own files."""
     from synth.display import print_lines
 
     rows = [
@@ -86,6 +86,6 @@ def _load(files: tuple[Path, ...]) -> "Grammar":
     from grammars.grammar import GrammarError, load_grammar
 
     try:
-        return load_grammar(files=files)
+        return load_grammar(files=files, tags=None)
     except GrammarError as error:
         raise InputError(*error.problems) from None

@@ -38,6 +38,8 @@ def test_tags_select() -> None:
     """A tag selects its primitives; the structure is always there."""
     grammar = load_grammar(tags=["pool"], installed=False)
     assert set(grammar) == STRUCTURE | {"max_pool", "mean_pool"}
+    every = load_grammar(tags=None, installed=False)
+    assert {"max_pool", "relu", "conv", "gabor"} <= set(every)
 
 
 def test_user_file_is_added() -> None:

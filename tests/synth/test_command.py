@@ -202,7 +202,7 @@ def test_check_rejects(file: str, lie: str, reason: str, copied: Home) -> None:
 def test_grammar_commands(home: Home) -> None:
     """A user's file is listed, shown and checked beside the core; a broken one is exit code 1."""
     listed = home("grammar", "list", "--grammar", "mine.py").stdout
-    assert "soft_threshold" in listed and "leaky_relu" in listed
+    assert all(name in listed for name in ("soft_threshold", "leaky_relu", "gabor"))
     assert "soft_threshold" not in home("grammar", "list").stdout
     shown = home("grammar", "show", "soft_threshold", "--grammar", "mine.py").stdout
     assert "(field, width=0.5) → field" in shown and "def soft_threshold" in shown
