@@ -7,8 +7,7 @@ the same numbers. Tables are cut to `RADIUS`, and `conv` cuts them to the window
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-
-import numpy as np
+from typing import Any
 
 from grammars.primitive import real
 
@@ -23,14 +22,17 @@ BITS = 10  # of a weight behind the point
 Table = Mapping[tuple[int, int], float]
 """The weights of a kernel that are not zero, by (dy, dx), rows down and columns right."""
 
-Formula = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Weights from the positions down and right of the centre, elementwise."""
+Formula = Callable[[Any, Any, Any], Any]
+"""Weights, elementwise, from numpy and the positions down and right of the centre: it is given,
+because grammars are read by commands that are quick as long as they do not import it."""
 
 
 def table(formula: Formula) -> Table:
     """The kernel of a formula. Raises ValueError where its values are not finite."""
+    import numpy as np
+
     down, right = _positions()
-    weights = np.broadcast_to(formula(down, right), down.shape)
+    weights = np.broadcast_to(formula(np, down, right), down.shape)
     if not np.isfinite(weights).all():
         raise ValueError("a kernel's weights are finite numbers")
     rounded = np.ldexp(np.rint(np.ldexp(weights, BITS)), -BITS)
@@ -38,9 +40,7 @@ def table(formula: Formula) -> Table:
     return {(int(y), int(x)): float(w) for y, x, w in places if w}
 
 
-def turned(
-    down: np.ndarray, right: np.ndarray, angle: float, dy: float, dx: float
-) -> tuple[np.ndarray, np.ndarray]:
+def turned(np: Any, down: Any, right: Any, angle: float, dy: float, dx: float) -> tuple[Any, Any]:
     """Coordinates (u, v) about (dy, dx): u points in the direction `angle`, v a quarter turn on.
 
     Angles are in degrees as people see them: 0 is right, 90 is up.
@@ -51,14 +51,16 @@ def turned(
     return u, up * np.cos(radians) - right * np.sin(radians)
 
 
-def inside(distance: np.ndarray) -> np.ndarray:
+def inside(np: Any, distance: Any) -> Any:
     """1 inside of a border and 0 outside, a ramp of one pixel between: how much of a pixel at that
     distance outside of the border lies in."""
     return np.clip(0.5 - distance, 0.0, 1.0)
 
 
 @lru_cache(maxsize=1)
-def _positions() -> tuple[np.ndarray, np.ndarray]:
+def _positions() -> tuple[Any, Any]:
+    import numpy as np
+
     steps = np.arange(-RADIUS, RADIUS + 1, dtype=np.float64)
     down, right = np.meshgrid(steps, steps, indexing="ij")
     return down, right

@@ -1,7 +1,5 @@
 """A bar of light."""
 
-import numpy as np
-
 from grammars.kernels import AXIS, PLACE, inside, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -22,8 +20,8 @@ def bar(
     The stimulus of Hubel and Wiesel (1962).
     """
 
-    def weights(y, x):
-        u, v = turned(y, x, angle, dy, dx)
-        return inside(np.abs(u) - length / 2) * inside(np.abs(v) - width / 2)
+    def weights(np, y, x):
+        u, v = turned(np, y, x, angle, dy, dx)
+        return inside(np, np.abs(u) - length / 2) * inside(np, np.abs(v) - width / 2)
 
     return table(weights)

@@ -1,7 +1,5 @@
 """A spot in a ring."""
 
-import numpy as np
-
 from grammars.kernels import PLACE, inside, table
 from grammars.primitive import Weights, primitive, real
 
@@ -22,9 +20,9 @@ def centre_surround(
     The receptive fields of retinal ganglion cells, with sharp borders (Kuffler 1953).
     """
 
-    def weights(y, x):
+    def weights(np, y, x):
         distance = np.hypot(y - dy, x - dx)
-        centre = inside(distance - radius)
-        return centre - surround * np.maximum(inside(distance - outer) - centre, 0.0)
+        centre = inside(np, distance - radius)
+        return centre - surround * np.maximum(inside(np, distance - outer) - centre, 0.0)
 
     return table(weights)

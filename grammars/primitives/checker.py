@@ -1,7 +1,5 @@
 """A checkerboard."""
 
-import numpy as np
-
 from grammars.kernels import PLACE, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -18,8 +16,8 @@ def checker(
     """cos(πu/size) · cos(πv/size) about (dy, dx), turned by `angle`, without an end: fields of
     `size` pixels, light in the middle; a kernel by position."""
 
-    def weights(y, x):
-        u, v = turned(y, x, angle, dy, dx)
+    def weights(np, y, x):
+        u, v = turned(np, y, x, angle, dy, dx)
         return np.cos(np.pi * u / size) * np.cos(np.pi * v / size)
 
     return table(weights)

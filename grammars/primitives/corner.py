@@ -1,7 +1,5 @@
 """A wedge of light."""
 
-import numpy as np
-
 from grammars.kernels import ANGLE, PLACE, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -22,10 +20,10 @@ def corner(
     An opening of 90 degrees is the corner of a square (Harris and Stephens 1988 detect it).
     """
 
-    def weights(y, x):
+    def weights(np, y, x):
         half = opening / 2
-        left = turned(y, x, angle + half - 90, dy, dx)[0]
-        right = turned(y, x, angle - half + 90, dy, dx)[0]
+        left = turned(np, y, x, angle + half - 90, dy, dx)[0]
+        right = turned(np, y, x, angle - half + 90, dy, dx)[0]
         nearer = np.minimum(left, right) if opening <= 180 else np.maximum(left, right)
         return np.clip(nearer * 2 / width, -1.0, 1.0)
 

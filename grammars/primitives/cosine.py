@@ -1,7 +1,5 @@
 """A grating without an end."""
 
-import numpy as np
-
 from grammars.kernels import AXIS, PHASE, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -21,8 +19,8 @@ def cosine(
     Natarajan and Rao 1974).
     """
 
-    def weights(y, x):
-        u, _ = turned(y, x, angle, 0.0, 0.0)
+    def weights(np, y, x):
+        u, _ = turned(np, y, x, angle, 0.0, 0.0)
         return np.cos(2 * np.pi * u / wavelength + np.deg2rad(phase))
 
     return table(weights)

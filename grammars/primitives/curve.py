@@ -1,7 +1,5 @@
 """An arc."""
 
-import numpy as np
-
 from grammars.kernels import ANGLE, PLACE, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -26,8 +24,8 @@ def curve(
     (2021) are such arcs.
     """
 
-    def weights(y, x):
-        u, v = turned(y, x, angle, dy, dx)
+    def weights(np, y, x):
+        u, v = turned(np, y, x, angle, dy, dx)
         out, turn = np.hypot(u + radius, v), np.arctan2(v, u + radius)
         across = (out - radius) / width
         beyond = np.maximum(np.abs(turn) - np.deg2rad(span) / 2, 0.0) * radius / width

@@ -1,7 +1,5 @@
 """A blob with a soft surround."""
 
-import numpy as np
-
 from grammars.kernels import PLACE, table
 from grammars.primitive import Weights, primitive, real
 
@@ -23,7 +21,7 @@ def difference_of_gaussians(
     even light. A ratio of 1.6 is near to the Laplacian of a gaussian (Marr and Hildreth 1980).
     """
 
-    def weights(y, x):
+    def weights(np, y, x):
         square = ((y - dy) ** 2 + (x - dx) ** 2) / (2 * sigma**2)
         return np.exp(-square) - surround / ratio**2 * np.exp(-square / ratio**2)
 

@@ -1,7 +1,5 @@
 """A step between dark and light."""
 
-import numpy as np
-
 from grammars.kernels import ANGLE, PLACE, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -20,4 +18,6 @@ def edge(
 
     The step edge of Marr and Hildreth (1980).
     """
-    return table(lambda y, x: np.clip(turned(y, x, angle, dy, dx)[0] * 2 / width, -1.0, 1.0))
+    return table(
+        lambda np, y, x: np.clip(turned(np, y, x, angle, dy, dx)[0] * 2 / width, -1.0, 1.0)
+    )

@@ -1,7 +1,5 @@
 """A grating under a gaussian."""
 
-import numpy as np
-
 from grammars.kernels import AXIS, PHASE, PLACE, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -24,8 +22,8 @@ def gabor(
     A phase of 0 is light in the middle, 90 dark at u > 0 (Daugman 1985; Jones and Palmer 1987).
     """
 
-    def weights(y, x):
-        u, v = turned(y, x, angle, dy, dx)
+    def weights(np, y, x):
+        u, v = turned(np, y, x, angle, dy, dx)
         envelope = np.exp(-((u / sigma) ** 2 + (v / length) ** 2) / 2)
         return np.cos(2 * np.pi * u / wavelength + np.deg2rad(phase)) * envelope
 

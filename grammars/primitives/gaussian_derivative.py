@@ -1,7 +1,5 @@
 """Edges and ridges at a scale."""
 
-import numpy as np
-
 from grammars.kernels import ANGLE, PLACE, table, turned
 from grammars.primitive import Weights, integer, primitive, real
 
@@ -25,8 +23,8 @@ def gaussian_derivative(
     (Koenderink and van Doorn 1987; Freeman and Adelson 1991).
     """
 
-    def weights(y, x):
-        u, v = turned(y, x, angle, dy, dx)
+    def weights(np, y, x):
+        u, v = turned(np, y, x, angle, dy, dx)
         u, v = u / sigma, v / length
         rise = u * np.exp(0.5) if order == 1 else 1 - u**2
         return rise * np.exp(-(u**2 + v**2) / 2)

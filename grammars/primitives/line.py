@@ -1,7 +1,5 @@
 """A line between dark flanks."""
 
-import numpy as np
-
 from grammars.kernels import AXIS, PLACE, inside, table, turned
 from grammars.primitive import Weights, primitive, real
 
@@ -23,9 +21,9 @@ def line(
     section 6, has the smooth one).
     """
 
-    def weights(y, x):
-        _, v = turned(y, x, angle, dy, dx)
-        middle = inside(np.abs(v) - width / 2)
-        return middle - flank * np.maximum(inside(np.abs(v) - 1.5 * width) - middle, 0.0)
+    def weights(np, y, x):
+        _, v = turned(np, y, x, angle, dy, dx)
+        middle = inside(np, np.abs(v) - width / 2)
+        return middle - flank * np.maximum(inside(np, np.abs(v) - 1.5 * width) - middle, 0.0)
 
     return table(weights)

@@ -1,7 +1,5 @@
 """An even patch."""
 
-import numpy as np
-
 from grammars.kernels import PLACE, inside, table
 from grammars.primitive import Weights, primitive, real
 
@@ -22,5 +20,7 @@ def patch(
     2001 add few of them up).
     """
     return table(
-        lambda y, x: inside(np.abs(y - dy) - height / 2) * inside(np.abs(x - dx) - width / 2)
+        lambda np, y, x: (
+            inside(np, np.abs(y - dy) - height / 2) * inside(np, np.abs(x - dx) - width / 2)
+        )
     )

@@ -151,10 +151,10 @@ def test_even_light_says_nothing(name, changed):
 
 def test_a_table_is_rounded_and_finite():
     """Half a step is rounded to even, zeros are left out, and what is not finite is refused."""
-    found = table(lambda y, x: np.where((y == 0) & (x == 1), 0.5 + 2**-12, 0.0))
+    found = table(lambda np, y, x: np.where((y == 0) & (x == 1), 0.5 + 2**-12, 0.0))
     assert found == {(0, 1): 0.5}
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="finite"):
-        table(lambda y, x: 1 / (y + x))
+        table(lambda _, y, x: 1 / (y + x))
 
 
 # over sources
