@@ -5,7 +5,7 @@ reader; everything else is in the stream. `decode(encode(source)) == source`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -19,14 +19,17 @@ from grammars.codes import (
     read_bias,
     read_dyadic,
     read_exponent,
+    read_integer,
     read_parameter,
     write_bias,
     write_dyadic,
     write_exponent,
+    write_integer,
     write_parameter,
 )
 from grammars.grammar import Grammar
-from grammars.program import PRE, Node, is_sum_of_taps, linear, tap, terms_of, walk
+from grammars.primitive import Primitive
+from grammars.program import PRE, Node, Sort, bank, is_sum_of_taps, linear, tap, terms_of, walk
 from grammars.stream import (
     RICE_WIDTH,
     BitCounter,
@@ -71,6 +74,25 @@ class Scope:
         return tuple(Scope(self.bank, self.channels, self.columns[cut]) for cut in cuts)
 
     @cached_property
+    def banks(self) -> tuple[Node, ...]:
+        """The banks of which every channel is readable."""
+        channels: dict[str, set[int]] = {}
+        for name, channel, _, _ in self.columns:
+            channels.setdefault(name, set()).add(channel)
+        return tuple(bank(n, len(c)) for n, c in channels.items() if max(c) == len(c) - 1)
+
+    @cached_property
+    def positions(self) -> "Alphabet":
+        """What taps of a sum at the position itself are numbered by: columns, then siblings."""
+        return Alphabet(self.keys, len(self.columns))
+
+    @cached_property
+    def sources(self) -> "Alphabet":
+        """What taps that are read at offsets are numbered by: channels, then siblings."""
+        channels = tuple(dict.fromkeys((b, c, 0, 0) for b, c, _, _ in self.columns))
+        return Alphabet((*channels, *self.keys[len(self.columns) :]), len(channels))
+
+    @cached_property
     def taps(self) -> tuple[Node, ...]:
         """A tap for each column; programs share them."""
         return tuple(tap(*column) for column in self.columns)
@@ -82,18 +104,26 @@ class Scope:
         return {key: i for i, key in enumerate((*self.columns, *own))}
 
     @cached_property
-    def places(self) -> dict[Node, int]:
-        """The same by the taps themselves, which programs share and so find faster."""
-        return {tap(*key): i for key, i in self.index.items()}
-
-    @cached_property
     def keys(self) -> tuple[Column, ...]:
         return tuple(self.index)
 
+
+@dataclass(frozen=True, eq=False)
+class Alphabet:
+    """Taps by number; the first `size` of them are what a dense row has."""
+
+    keys: tuple[Column, ...]
+    size: int
+
+    @cached_property
+    def places(self) -> dict[Node, int]:
+        """The number of every tap; programs share taps, so they are found fast."""
+        return {tap(*key): i for i, key in enumerate(self.keys)}
+
     @property
     def width(self) -> int:
-        """Bits that name one readable tap."""
-        return max(len(self.index) - 1, 0).bit_length()
+        """Bits that name one of them."""
+        return max(len(self.keys) - 1, 0).bit_length()
 
 
 @dataclass(frozen=True)
@@ -239,55 +269,99 @@ class _Terms:
         return gaps + sizes + len(self.integers)
 
 
+@dataclass(frozen=True, eq=False)
+class _Context:
+    """Where a node stands: the sort that is wanted there, and so what taps are numbered by."""
+
+    scope: Scope
+    grammar: Grammar
+    sort: Sort = Sort.FIELD
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it is read at an offset."""
+        return self.sort is Sort.ATOM
+
+    @property
+    def alphabet(self) -> Alphabet:
+        return self.scope.sources if self.mixes else self.scope.positions
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return self.grammar.words_for(self.sort)
+
+    def arguments(self, primitive: Primitive, count: int) -> list["_Context"]:
+        sorts = primitive.args * count if primitive.variadic else primitive.args
+        return [_Context(self.scope, self.grammar, sort) for sort in sorts]
+
+
 class _Writer:
     """Writes the units of one layer."""
 
     def __init__(self, writer: BitWriter, scope: Scope, grammar: Grammar) -> None:
-        self.out, self.scope, self.grammar = writer, scope, grammar
-        self.words = grammar.words
+        self.out, self.top = writer, _Context(scope, grammar)
 
     def unit(self, unit: Node | Opaque) -> None:
         self.out.code("1" if isinstance(unit, Opaque) else "0")
         if isinstance(unit, Node):
-            self.node(unit)
+            self.node(unit, self.top)
             return
         for value in (*unit.weights, unit.bias):
             self.out.float32(value)
 
-    def node(self, node: Node) -> None:
-        self.out.code(self.words[node.op])
+    def node(self, node: Node, here: _Context) -> None:
+        self.out.code(here.words[node.op])
         if node.op == "tap":
-            self.out.bits(self.positions([node])[0], self.scope.width)
+            self.tap(node, here)
+        elif node.op == "bank":
+            self.bank(node, here.scope)
         elif node.op == "const":
             write_dyadic(self.out, float(node["value"]))  # type: ignore[arg-type]
         elif node.op == "linear":
-            self.sum(node)
+            self.sum(node, here)
         else:
-            self.operation(node)
+            self.operation(node, here)
 
-    def operation(self, node: Node) -> None:
-        primitive = self.grammar[node.op]
+    def tap(self, node: Node, here: _Context) -> None:
+        dy, dx = int(node["dy"]), int(node["dx"])  # type: ignore[arg-type]
+        if here.mixes:
+            node = _moved(node, -dy, -dx)
+        self.out.bits(_numbers([node], here)[0], here.alphabet.width)
+        if here.mixes:
+            write_integer(self.out, dy, 0)
+            write_integer(self.out, dx, 0)
+
+    def bank(self, node: Node, scope: Scope) -> None:
+        if node not in scope.banks:
+            size = f"{node['name']!r} with {node['channels']} channels"
+            raise ValueError(f"no bank {size} is readable from bank {scope.bank!r}")
+        self.out.bits(scope.banks.index(node), (len(scope.banks) - 1).bit_length())
+
+    def operation(self, node: Node, here: _Context) -> None:
+        primitive = here.grammar[node.op]
         for name, spec in primitive.parameters:
             write_parameter(self.out, spec, node[name])
         if primitive.variadic:
             self.out.gamma(len(node.args))
-        for argument in node.args:
-            self.node(argument)
+        for argument, place in zip(
+            node.args, here.arguments(primitive, len(node.args)), strict=True
+        ):
+            self.node(argument, place)
 
-    def sum(self, node: Node) -> None:
+    def sum(self, node: Node, here: _Context) -> None:
         exponent, integers = common_exponent(node["weights"])  # type: ignore[arg-type]
         bias = Bias.of(float(node["bias"]), exponent)  # type: ignore[arg-type]
         longest = max(map(abs, (*integers, bias.integer))).bit_length()
-        if longest > LONGEST or not is_sum_of_taps(node):
-            self.mixed(node)
+        if longest > LONGEST or not is_sum_of_taps(node) or (here.mixes and _is_moved(node)):
+            self.mixed(node, here)
             return
-        positions = np.array(self.positions(node.args))
+        positions = np.array(_numbers(node.args, here))
         order = np.argsort(positions)
-        self.best(_Terms(positions[order], np.array(integers)[order]), exponent, bias)
+        terms = _Terms(positions[order], np.array(integers)[order])
+        self.best(terms, exponent, None if here.mixes else bias, here.alphabet.size)
 
-    def best(self, terms: "_Terms", exponent: int, bias: Bias) -> None:
+    def best(self, terms: "_Terms", exponent: int, bias: Bias | None, size: int) -> None:
         """The shorter of the sparse and the dense form."""
-        size = len(self.scope.columns)
         if terms.positions[-1] < size:
             row = dense_row(terms.positions, terms.integers, size)
             if rice_cost(row)[1] < terms.sparse_cost + RICE_WIDTH:
@@ -295,28 +369,32 @@ class _Writer:
                 return
         self.sparse(terms, exponent, bias)
 
-    def sparse(self, terms: "_Terms", exponent: int, bias: Bias) -> None:
+    def sparse(self, terms: "_Terms", exponent: int, bias: Bias | None) -> None:
         self.out.code(SPARSE)
         write_exponent(self.out, exponent)
         self.out.gamma(len(terms.integers))
         self.naturals(terms.gaps)
         parameter = self.naturals(terms.magnitudes)
         self.out.code("".join("1" if m < 0 else "0" for m in terms.integers.tolist()))
-        write_bias(self.out, bias, parameter + 1)
+        if bias is not None:
+            write_bias(self.out, bias, parameter + 1)
 
-    def dense(self, row: np.ndarray, exponent: int, bias: Bias) -> None:
+    def dense(self, row: np.ndarray, exponent: int, bias: Bias | None) -> None:
         self.out.code(DENSE)
         write_exponent(self.out, exponent)
-        write_bias(self.out, bias, self.naturals(row))
+        parameter = self.naturals(row)
+        if bias is not None:
+            write_bias(self.out, bias, parameter)
 
-    def mixed(self, node: Node) -> None:
+    def mixed(self, node: Node, here: _Context) -> None:
         terms, bias = terms_of(node)
         self.out.code(MIXED)
         self.out.gamma(len(terms))
-        write_dyadic(self.out, bias)
+        if not here.mixes:
+            write_dyadic(self.out, bias)
         for weight, atom in terms:
             write_dyadic(self.out, weight)
-            self.node(atom)
+            self.node(atom, here)
 
     def naturals(self, values: np.ndarray) -> int:
         """A run of naturals behind its Rice parameter, which is returned."""
@@ -325,78 +403,99 @@ class _Writer:
         self.out.rices(values, parameter)
         return parameter
 
-    def positions(self, taps: Sequence[Node]) -> list[int]:
-        try:
-            return list(map(self.scope.places.__getitem__, taps))
-        except KeyError as error:
-            key = tuple(value for _, value in error.args[0].params)
-            raise ValueError(f"tap {key} is not readable from bank {self.scope.bank!r}") from None
-
 
 class _Reader:
     """Reads the units of one layer: the mirror image of `_Writer`."""
 
     def __init__(self, reader: BitReader, scope: Scope, grammar: Grammar) -> None:
-        self.source, self.scope, self.grammar = reader, scope, grammar
-        self.ops = {word: name for name, word in grammar.words.items()}
+        self.source, self.top = reader, _Context(scope, grammar)
 
     def unit(self) -> Node | Opaque:
         if not self.source.bits(1):
-            return self.node()
-        weights = tuple(self.source.float32() for _ in self.scope.columns)
+            return self.node(self.top)
+        weights = tuple(self.source.float32() for _ in self.top.scope.columns)
         return Opaque(weights, self.source.float32())
 
-    def node(self) -> Node:
-        op = self.source.word(self.ops)
+    def node(self, here: _Context) -> Node:
+        op = self.source.word(here.grammar.meanings_for(here.sort))
         if op == "tap":
-            return self.tap(self.source.bits(self.scope.width))
+            return self.tap(here)
+        if op == "bank":
+            banks = here.scope.banks
+            return banks[self.source.bits((len(banks) - 1).bit_length())]
         if op == "const":
             return linear([], read_dyadic(self.source))
-        return self.sum() if op == "linear" else self.operation(op)
+        return self.sum(here) if op == "linear" else self.operation(op, here)
 
-    def operation(self, op: str) -> Node:
-        primitive = self.grammar[op]
+    def tap(self, here: _Context) -> Node:
+        found = _tap_at(self.source.bits(here.alphabet.width), here)
+        if not here.mixes:
+            return found
+        dy = read_integer(self.source, 0)
+        return _moved(found, dy, read_integer(self.source, 0))
+
+    def operation(self, op: str, here: _Context) -> Node:
+        primitive = here.grammar[op]
         params = tuple((n, read_parameter(self.source, s)) for n, s in primitive.parameters)
         count = self.source.gamma() if primitive.variadic else len(primitive.args)
-        return Node(op, tuple(self.node() for _ in range(count)), params)
+        return Node(op, tuple(map(self.node, here.arguments(primitive, count))), params)
 
-    def sum(self) -> Node:
+    def sum(self, here: _Context) -> Node:
         form = self.source.word({w: w for w in (MIXED, SPARSE, DENSE)})
-        read: dict[str, Callable[[], Node]] = {
+        read: dict[str, Callable[[_Context], Node]] = {
             MIXED: self.mixed,
             SPARSE: self.sparse,
             DENSE: self.dense,
         }
-        return read[form]()
+        return read[form](here)
 
-    def sparse(self) -> Node:
+    def sparse(self, here: _Context) -> Node:
         exponent = read_exponent(self.source)
         scale = math.ldexp(1.0, exponent)
         count = self.source.gamma()
         gaps, _ = self.naturals(count)
         magnitudes, parameter = self.naturals(count)
         signs = [self.source.bits(1) for _ in range(count)]
-        bias = read_bias(self.source, parameter + 1, exponent)
-        taps = [self.tap(end - 1) for end in accumulate(gap + 1 for gap in gaps)]
+        bias = 0.0 if here.mixes else read_bias(self.source, parameter + 1, exponent)
+        taps = [_tap_at(end - 1, here) for end in accumulate(gap + 1 for gap in gaps)]
         sizes = [(-1) ** sign * (n + 1) * scale for n, sign in zip(magnitudes, signs, strict=True)]
         return linear(zip(sizes, taps, strict=True), bias)
 
-    def dense(self) -> Node:
+    def dense(self, here: _Context) -> Node:
         exponent = read_exponent(self.source)
         scale = math.ldexp(1.0, exponent)
-        row, parameter = self.naturals(len(self.scope.columns))
-        bias = read_bias(self.source, parameter, exponent)
-        terms = [(unzigzag(n) * scale, self.tap(i)) for i, n in enumerate(row) if n]
+        row, parameter = self.naturals(here.alphabet.size)
+        bias = 0.0 if here.mixes else read_bias(self.source, parameter, exponent)
+        terms = [(unzigzag(n) * scale, _tap_at(i, here)) for i, n in enumerate(row) if n]
         return linear(terms, bias)
 
-    def mixed(self) -> Node:
+    def mixed(self, here: _Context) -> Node:
         count = self.source.gamma()
-        bias = read_dyadic(self.source)
-        return linear([(read_dyadic(self.source), self.node()) for _ in range(count)], bias)
+        bias = 0.0 if here.mixes else read_dyadic(self.source)
+        return linear([(read_dyadic(self.source), self.node(here)) for _ in range(count)], bias)
 
     def naturals(self, count: int) -> tuple[list[int], int]:
         parameter = self.source.bits(RICE_WIDTH)
         return [self.source.rice(parameter) for _ in range(count)], parameter
 
-    def tap(self, position: int) -> Node:
-        return tap(*self.scope.keys[position])
+
+def _numbers(taps: Sequence[Node], here: _Context) -> list[int]:
+    try:
+        return list(map(here.alphabet.places.__getitem__, taps))
+    except KeyError as error:
+        key = tuple(value for _, value in error.args[0].params)
+        raise ValueError(f"tap {key} is not readable from bank {here.scope.bank!r}") from None
+
+
+def _tap_at(number: int, here: _Context) -> Node:
+    return tap(*here.alphabet.keys[number])
+
+
+def _moved(node: Node, dy: int, dx: int) -> Node:
+    bank, channel, down, right = (value for _, value in node.params)
+    return tap(bank, channel, down + dy, right + dx)  # type: ignore[arg-type,operator]
+
+
+def _is_moved(node: Node) -> bool:
+    """Whether some tap of a sum is not in the middle."""
+    return any(atom["dy"] or atom["dx"] for atom in node.args)

@@ -165,13 +165,13 @@ def _reads(skeleton: Node, primitives: Mapping[str, Primitive]) -> list[TapKey]:
 
 
 class _Tracer(Algebra):
-    """Every value is nothing: only what is read counts."""
+    """Values do not matter: only what is read counts."""
 
     name = "tracer"
 
     def __init__(self) -> None:
-        self.seen: dict[TapKey, None] = {}
-        super().__init__(lambda *key: self.seen.setdefault(key))
+        self.seen: dict[TapKey, bool] = {}
+        super().__init__(lambda *key: self.seen.setdefault(key, True))
 
     def const(self, value: float) -> None: ...
 

@@ -8,11 +8,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from grammars.kernels import Formula, table
 from grammars.primitive import Primitive, Transcendental
-from grammars.program import Node, Sort
+from grammars.program import Node, Sort, terms_of
 
 Reader = Callable[[str, int, int, int], Any]
 """(bank, channel, dy, dx) → the value of that tap in some algebra."""
+
+Atom = Callable[[int, int], Any]
+"""(dy, dx) → a value there in some algebra, or None outside of a window."""
 
 
 class Unsupported(Exception):
@@ -53,6 +57,10 @@ class Algebra(ABC):
             total = self.add(total, self.mul(self.const(weight), value))
         return total
 
+    def table(self, formula: Formula) -> Any:
+        """The kernel of a formula."""
+        return table(formula)
+
     def shortcut(self, node: Node) -> Any | None:
         """The value of a node that is known without its arguments', or None."""
         return None
@@ -78,14 +86,37 @@ def evaluate(program: Node, algebra: Algebra, primitives: Mapping[str, Primitive
         else:
             primitive = primitives[node.op]
             sorts = argument_sorts(node, primitive)
-            args = [
-                _coerce(visit(a), primitives[a.op].result, s, node)
-                for a, s in zip(node.args, sorts, strict=True)
-            ]
+            args = [argument(a, s, node) for a, s in zip(node.args, sorts, strict=True)]
             memo[node] = primitive.body(algebra, *args, **dict(node.params))
         return memo[node]
 
+    def argument(arg: Node, want: Sort, node: Node) -> Any:
+        if want is Sort.ATOM and is_mix(arg, primitives):
+            weights, _ = zip(*terms_of(arg)[0], strict=True)
+            return mixed(algebra, weights, [argument(a, want, arg) for a in arg.args])
+        return _coerce(visit(arg), primitives[arg.op].result, want, node)
+
     return _coerce(visit(program), primitives[program.op].result, Sort.FIELD, program)
+
+
+def is_mix(node: Node, primitives: Mapping[str, Primitive]) -> bool:
+    """Whether a sum may stand where an atom is wanted: one of atoms alone, without a constant."""
+    return (
+        node.op == "linear"
+        and not node["bias"]
+        and all(primitives[a.op].result is Sort.ATOM for a in node.args)
+    )
+
+
+def mixed(algebra: Algebra, weights: Sequence[float], atoms: Sequence[Atom]) -> Atom:
+    """Σ weight · atom, to be read at an offset as each of the atoms is; None where they are."""
+
+    def at(i: int, j: int) -> Any:
+        values = [atom(i, j) for atom in atoms]
+        outside = any(value is None for value in values)
+        return None if outside else algebra.linear(weights, values, 0.0)
+
+    return at
 
 
 def argument_sorts(node: Node, primitive: Primitive) -> tuple[Sort, ...]:
@@ -108,5 +139,8 @@ def _coerce(value: Any, have: Sort, want: Sort, node: Node) -> Any:
     if have is want:
         return value
     if have is Sort.ATOM and want is Sort.FIELD:
-        return value(0, 0)
+        found = value(0, 0)
+        if found is None:
+            raise KeyError(f"{node.op} reads a tap that is not in the window")
+        return found
     raise TypeError(f"an argument of {node.op} has to be of sort {want}, not {have}")

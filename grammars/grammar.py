@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from grammars.primitive import STRUCTURE, Declaration, Primitive, define
+from grammars.program import Sort
 
 ENTRY_POINTS = "synth.primitives"
 
@@ -56,12 +57,27 @@ class Grammar(Mapping[str, Primitive]):
         """The primitives outside the core, whose source a program has to carry."""
         return tuple(p for p in self.primitives if not p.core)
 
+    def words_for(self, sort: Sort) -> Mapping[str, str]:
+        """The prefix code of the operations that may stand where `sort` is wanted, from their
+        weights."""
+        return self._words[sort]
+
+    def meanings_for(self, sort: Sort) -> Mapping[str, str]:
+        """The operations by their words."""
+        return self._meanings[sort]
+
     @cached_property
-    def words(self) -> dict[str, str]:
-        """The prefix code of the operations, from their weights."""
+    def _words(self) -> dict[Sort, dict[str, str]]:
         from grammars.stream import huffman  # here, because numpy is slow to import
 
-        return huffman({p.name: p.weight for p in self.primitives})
+        able = {sort: [p for p in self.primitives if fits(p, sort)] for sort in Sort}
+        weights = {sort: {p.name: p.weight for p in found} for sort, found in able.items() if found}
+        return {sort: huffman(known) for sort, known in weights.items()}
+
+    @cached_property
+    def _meanings(self) -> dict[Sort, dict[str, str]]:
+        pairs = self._words.items()
+        return {sort: {word: name for name, word in words.items()} for sort, words in pairs}
 
     @cached_property
     def digest(self) -> str:
@@ -91,6 +107,16 @@ def load_grammar(
     if problems:
         raise GrammarError(problems)
     return Grammar(tuple(sorted(found, key=lambda p: p.name)))
+
+
+def fits(primitive: Primitive, sort: Sort) -> bool:
+    """Whether what a primitive gives may stand where `sort` is wanted.
+
+    An atom is a value too, and a sum of atoms is an atom.
+    """
+    if sort is Sort.FIELD:
+        return primitive.result in (Sort.FIELD, Sort.ATOM)
+    return primitive.result is sort or (sort is Sort.ATOM and primitive.name == "linear")
 
 
 def _restored(parts: Iterable[tuple[str, Path, bool, str, float]]) -> Grammar:

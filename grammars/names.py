@@ -1,4 +1,6 @@
-"""Readable names for taps: a table for printing and parsing only, so renaming changes no key."""
+"""Readable names for taps and banks: tables for printing and parsing only, so that renaming
+changes no key.
+"""
 
 import keyword
 import re
@@ -7,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from grammars.program import PRE, Node, tap
+from grammars.program import bank as bank_of
 
 _TAP = re.compile(
     r"(?:shift\()?(?P<pre>pre\()?(?P<name>\w+)\)?(?:, dy=(?P<dy>-?\d+))?(?:, dx=(?P<dx>-?\d+))?\)?"
@@ -14,10 +17,11 @@ _TAP = re.compile(
 
 
 class Names:
-    """(bank, channel) ↔ identifier, one to one.
+    """(bank, channel) ↔ identifier, one to one, and whole banks ↔ identifiers.
 
-    The default name is the bank's path made an identifier, an underscore and the channel:
-    `conv1_3`, `features_0_12`, `input_5`. Banks whose identifiers would clash get a number.
+    A bank's name is its path made an identifier, and a channel's by default that, an underscore and
+    its number: `conv1_3`, `features_0_12`, `input_5`. Banks whose identifiers would clash get a
+    number.
     """
 
     def __init__(
@@ -34,13 +38,15 @@ class Names:
         reserved = set(reserved)
         taken = set(reserved)
         self._names: dict[tuple[str, int], str] = dict(given or {})
+        self._banks: dict[str, Node] = {}
         for bank, channels in banks.items():
             stem = _free(identifier(bank), taken)
             taken.add(stem)
+            self._banks[stem] = bank_of(bank, channels)
             for channel in range(channels):
                 self._names.setdefault((bank, channel), f"{stem}_{channel}")
         self._taps = {name: key for key, name in self._names.items()}
-        _check(self._names, self._taps, reserved)
+        _check(self._names, self._taps, reserved | self._banks.keys())
 
     def of(self, bank: str, channel: int) -> str:
         """The name of a channel. Raises KeyError for a channel that no bank has."""
@@ -52,6 +58,17 @@ class Names:
     def tap(self, name: str) -> tuple[str, int] | None:
         """The (bank, channel) of a name, or None."""
         return self._taps.get(name)
+
+    def bank(self, name: str) -> Node | None:
+        """The whole bank of a name, or None."""
+        return self._banks.get(name)
+
+    def of_bank(self, bank: Node) -> str:
+        """The name of a whole bank. Raises KeyError for one that is unknown, or of other size."""
+        for name, known in self._banks.items():
+            if known == bank:
+                return name
+        raise KeyError(f"no bank {bank['name']!r} of {bank['channels']} channels is known")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._taps)
@@ -134,7 +151,7 @@ def _check(
         if taps[name] != key:
             raise ValueError(f"{key} and {taps[name]} share the name {name!r}: give one another")
         if name in reserved:
-            raise ValueError(f"{name!r} cannot name {key}: it is the name of a primitive")
+            raise ValueError(f"{name!r} cannot name {key}: it is the name of a primitive or a bank")
         if not _is_identifier(name):
             raise ValueError(f"{name!r} cannot name {key}: expected a Python identifier")
 

@@ -29,6 +29,9 @@ Bank = Annotated[Any, Sort.BANK]
 STRUCTURE = frozenset({"tap", "const", "linear", "shift"})
 """What every grammar has: the nodes that text writes as names, numbers, sums and `shift`."""
 
+LEAVES_AND_SUMS = frozenset({"tap", "bank", "const", "linear"})
+"""The nodes that text writes as names, numbers and sums, with parameters of kinds of their own."""
+
 INTERPRETERS = ("torch", "rational", "affine", "text", "interval", "z3")
 
 
@@ -207,7 +210,7 @@ def define(declaration: Declaration, *, core: bool, path: Path) -> Primitive:
         args=tuple(_argument_sort(p, hints, where) for p in positional),
         variadic=variadic,
         result=_sort(hints.get("return"), f"the result of {where}"),
-        parameters=() if name in STRUCTURE - {"shift"} else _specs(keywords, where),
+        parameters=() if name in LEAVES_AND_SUMS else _specs(keywords, where),
         tags=frozenset(declaration.tags),
         weight=declaration.weight,
         gaps=frozenset(declaration.gaps),

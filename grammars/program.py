@@ -79,6 +79,11 @@ def tap(bank: str, channel: int, dy: int = 0, dx: int = 0) -> Node:
     return Node("tap", (), (("bank", bank), *where))
 
 
+def bank(name: str, channels: int) -> Node:
+    """All `channels` of a bank, for what mixes them."""
+    return Node("bank", (), (("name", name), ("channels", int(channels))))
+
+
 def const(value: float) -> Node:
     """A number. Raises ValueError unless it is finite."""
     return Node("const", (), (("value", _finite(value)),))
@@ -146,15 +151,15 @@ def walk(node: Node) -> Iterator[Node]:
 
 def taps_of(node: Node) -> tuple[Node, ...]:
     """The distinct taps of a program, sorted."""
-    return tuple(sorted(taps_read([node]), key=sort_key))
+    return tuple(sorted((leaf for leaf in leaves([node]) if leaf.op == "tap"), key=sort_key))
 
 
-def taps_read(programs: Iterable[Node]) -> set[Node]:
-    """The distinct taps of many programs."""
+def leaves(programs: Iterable[Node]) -> set[Node]:
+    """The distinct taps and banks of many programs."""
     found, todo = set(), list(programs)
     while todo:
         node = todo.pop()
-        if node.op == "tap":
+        if node.op in ("tap", "bank"):
             found.add(node)
         elif is_sum_of_taps(node):
             found.update(node.args)
@@ -163,12 +168,26 @@ def taps_read(programs: Iterable[Node]) -> set[Node]:
     return found
 
 
+def channels_read(programs: Iterable[Node], name: str) -> set[int]:
+    """The channels of bank `name` that many programs read, one by one or all at once."""
+    found: set[int] = set()
+    for leaf in leaves(programs):
+        if leaf.op == "bank":
+            found |= set(range(int(leaf["channels"]))) if leaf["name"] == name else set()  # type: ignore[arg-type]
+        elif leaf["bank"] == name:
+            found.add(int(leaf["channel"]))  # type: ignore[arg-type]
+    return found
+
+
 def count_terms(node: Node) -> int:
-    """The number of leaves that a reader meets: taps and constants, parameters of calls aside."""
+    """The number of leaves that a reader meets: taps, banks and constants, parameters of calls
+    aside."""
     total, todo = 0, [node]
     while todo:
         here = todo.pop()
-        total += here.op in ("tap", "const") or (here.op == "linear" and here["bias"] != 0.0)
+        total += here.op in ("tap", "const", "bank") or (
+            here.op == "linear" and here["bias"] != 0.0
+        )
         if is_sum_of_taps(here):
             total += len(here.args)
         else:

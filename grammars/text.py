@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 
+from grammars.evaluation import is_mix
 from grammars.names import Names
-from grammars.primitive import Integer, Primitive, Real
+from grammars.primitive import LEAVES_AND_SUMS, Integer, Primitive, Real
 from grammars.program import (
     PRE,
     Node,
@@ -54,6 +55,8 @@ def format_program(
     def visit(node: Node) -> str:
         if node.op == "tap":
             return names.texts[node]
+        if node.op == "bank":
+            return names.of_bank(node)
         if node.op == "const":
             return repr(node["value"])
         if node.op == "linear":
@@ -96,7 +99,7 @@ def _tap_sum(text: str, names: Names, primitives: Mapping[str, Primitive]) -> No
 
 def _parsed(text: str, names: Names, primitives: Mapping[str, Primitive]) -> Node:
     try:
-        return _Parser(text, names, primitives).field(ast.parse(text, mode="eval").body)
+        return _Parser(text, names, primitives).value(ast.parse(text, mode="eval").body)
     except ParseError:
         raise
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -152,10 +155,23 @@ class _Parser:
             case ast.Call():
                 return self.called(tree)
             case ast.UnaryOp(op=ast.USub()):
-                return linear([(-1.0, self.field(tree.operand))])
+                return linear([(-1.0, self.value(tree.operand))])
             case ast.BinOp():
                 return self.binary(tree)
         raise self.error(tree, "expected a number, a name, a sum, a product or a call")
+
+    def value(self, tree: ast.expr) -> Node:
+        """What may be a program, or a term of a sum."""
+        return self.of_sort(tree, self.field(tree), Sort.FIELD)
+
+    def of_sort(self, tree: ast.expr, node: Node, sort: Sort) -> Node:
+        """A node that may stand where `sort` is wanted."""
+        have = self.primitives[node.op].result
+        if have is sort or (sort is Sort.FIELD and have is Sort.ATOM):
+            return node
+        if sort is Sort.ATOM and is_mix(node, self.primitives):
+            return node
+        raise self.error(tree, f"expected {_article(sort)}, not {_article(have)}")
 
     def binary(self, tree: ast.BinOp) -> Node:
         match tree.op:
@@ -180,13 +196,13 @@ class _Parser:
                 case ast.BinOp(left=left, op=ast.Sub(), right=right):
                     todo += ((sign, left), (-sign, right))
                 case ast.BinOp(left=ast.Constant() as left, op=ast.Mult(), right=right):
-                    terms.append((sign * self.number(left), self.field(right)))
+                    terms.append((sign * self.number(left), self.value(right)))
                 case _:
-                    terms.append((sign, self.field(here)))
+                    terms.append((sign, self.value(here)))
         return self.exact(tree, terms)
 
     def scaled(self, tree: ast.expr, left: ast.expr, right: ast.expr) -> Node:
-        a, b = self.field(left), self.field(right)
+        a, b = self.value(left), self.value(right)
         if a.op != "const":
             a, b = b, a
         if a.op != "const":
@@ -197,7 +213,7 @@ class _Parser:
         divisor = self.number(tree.right)
         if not divisor or Fraction(1.0 / divisor) * Fraction(divisor) != 1:
             raise self.error(tree.right, "expected a power of two to divide by")
-        return self.exact(tree, [(1.0 / divisor, self.field(tree.left))])
+        return self.exact(tree, [(1.0 / divisor, self.value(tree.left))])
 
     def exact(self, tree: ast.expr, terms: list[tuple[float, Node]]) -> Node:
         try:
@@ -219,9 +235,12 @@ class _Parser:
 
     def named(self, tree: ast.Name) -> Node:
         found = self.names.tap(tree.id)
-        if found is None:
+        if found is not None:
+            return tap(*found)
+        whole = self.names.bank(tree.id) if "bank" in self.primitives else None
+        if whole is None:
             raise self.error(tree, f"unknown name {tree.id!r}{near(tree.id, self.names)}")
-        return tap(*found)
+        return whole
 
     def called(self, tree: ast.Call) -> Node:
         if not isinstance(tree.func, ast.Name):
@@ -229,12 +248,14 @@ class _Parser:
         if tree.func.id == "pre":
             return self.pre(tree)
         primitive = self.primitives.get(tree.func.id)
-        if primitive is None or primitive.name in ("tap", "const", "linear"):
+        if primitive is None or primitive.name in LEAVES_AND_SUMS:
             raise self.error(
                 tree, f"unknown primitive {tree.func.id!r}" + near(tree.func.id, self.primitives)
             )
         params = self.parameters(tree, primitive)
-        args = tuple(self.argument(a, s) for a, s in self.sorted_arguments(tree, primitive))
+        args = tuple(
+            self.of_sort(a, self.field(a), s) for a, s in self.sorted_arguments(tree, primitive)
+        )
         if primitive.name == "shift" and args[0].op == "tap":
             return _moved(args[0], params)
         return call(primitive.name, *args, **params)
@@ -252,13 +273,6 @@ class _Parser:
             wanted = "at least 1" if primitive.variadic else str(len(sorts))
             raise self.error(tree, f"{primitive.name} takes {wanted} arguments, not {count}")
         return list(zip(tree.args, sorts, strict=True))
-
-    def argument(self, tree: ast.expr, sort: Sort) -> Node:
-        node = self.field(tree)
-        have = self.primitives[node.op].result
-        if have is not sort and not (sort is Sort.FIELD and have is Sort.ATOM):
-            raise self.error(tree, f"expected {_article(sort)}, not {_article(have)}")
-        return node
 
     def parameters(self, tree: ast.Call, primitive: Primitive) -> dict[str, Value]:
         known = dict(primitive.parameters)
@@ -306,9 +320,10 @@ def _moved(node: Node, params: dict[str, Value]) -> Node:
 
 def _article(sort: Sort) -> str:
     known = {
-        "atom": "an atom (a tap or a convolution)",
+        "atom": "an atom (a tap, a convolution or a mix of such)",
         "field": "a value",
         "weights": "a kernel",
+        "bank": "a bank by its name",
     }
     return known.get(sort, f"a {sort}")
 

@@ -16,13 +16,12 @@ from grammars.grammar import Grammar
 from grammars.hoist import ROWS
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.names import Names
-from grammars.primitive import STRUCTURE, Primitive, Real
-from grammars.program import Node, Sort, Value, const, linear, tap
+from grammars.primitive import LEAVES_AND_SUMS, Primitive, Real
+from grammars.program import Node, Sort, Value, bank, const, linear, tap
 from grammars.text import format_program
 
 POINTS = 12
 CHANNELS = 4
-OWN_NODES = STRUCTURE - {"shift"}  # text writes them as names, numbers and sums
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Case:
 
     @cached_property
     def names(self) -> Names:
-        return Names({"source": CHANNELS, "other": CHANNELS}, reserved=self.grammar)
+        return Names({"source": CHANNELS, "other": CHANNELS, "image": 3}, reserved=self.grammar)
 
     @cached_property
     def text(self) -> str:
@@ -133,6 +132,8 @@ class _Drawn:
         node = self.node(lambda sort: self.argument(sort, depth))
         if self.primitive.result is Sort.WEIGHTS:
             node = Node("conv", (node, _tap(self.rng)))
+        if self.primitive.result is Sort.BANK:
+            node = self.mix(node)
         if depth < 2:
             return node
         pairs = [(_weight(self.rng), node), (_weight(self.rng), _tap(self.rng, "other"))]
@@ -145,10 +146,12 @@ class _Drawn:
         primitive, rng = self.primitive, self.rng
         if sort is Sort.WEIGHTS:
             return self.kernel()
-        if sort is Sort.ATOM or (sort is Sort.FIELD and not depth):
+        if sort is Sort.BANK:
+            return self.bank()
+        if sort is Sort.ATOM and rng.random() < 0.4:
+            return linear([(_weight(rng), _tap(rng)), (_weight(rng), _tap(rng))])
+        if sort is Sort.ATOM or not depth:
             return _tap(rng)
-        if sort is not Sort.FIELD:
-            raise TypeError(f"no program has an argument of sort {sort} yet")
         if primitive.result is Sort.FIELD and rng.random() < 0.4:
             return self.node(lambda inner: self.argument(inner, 0))
         return linear([(_weight(rng), _tap(rng)), (_weight(rng), _tap(rng))], _weight(rng))
@@ -160,6 +163,18 @@ class _Drawn:
             raise TypeError("an argument of sort weights needs a kernel: add the tag 'kernel'")
         return _node(self.rng.choice(known), lambda _: _tap(self.rng), self.rng)
 
+    def bank(self) -> Node:
+        if "bank" not in self.grammar:
+            raise TypeError("an argument of sort bank needs `bank`: add the tag 'colour'")
+        return bank("image", 3)
+
+    def mix(self, image: Node) -> Node:
+        """Any mix of the channels of a bank that the grammar has."""
+        known = [p for p in self.grammar.primitives if p.args == (Sort.BANK,)]
+        if not known:
+            raise TypeError("a bank needs what mixes its channels: add the tag 'colour'")
+        return _node(self.rng.choice(known), lambda _: image, self.rng)
+
     def over_rows(self) -> Node:
         """The primitive over multiples of row 0."""
         scales = iter((1.0, *(_weight(self.rng) for _ in range(8))))
@@ -167,7 +182,7 @@ class _Drawn:
 
 
 def _node(primitive: Primitive, argument: Callable[[Sort], Node], rng: random.Random) -> Node:
-    if primitive.name in OWN_NODES:
+    if primitive.name in LEAVES_AND_SUMS:
         return _structure(primitive.name, rng)
     count = rng.randint(1, 4) if primitive.variadic else 1
     params = tuple((name, _parameter(spec, rng)) for name, spec in primitive.parameters)
@@ -179,13 +194,15 @@ def _structure(name: str, rng: random.Random) -> Node:
         return const(_weight(rng))
     if name == "tap":
         return _tap(rng)
+    if name == "bank":
+        return bank("image", 3)
     terms = [(_weight(rng), _tap(rng)) for _ in range(rng.choice([2, 3, 40]))]
     return linear([(2.0, tap("other", 0)), *terms], _weight(rng))
 
 
 def _is_head_like(primitive: Primitive) -> bool:
     fields = all(sort is Sort.FIELD for sort in primitive.args)
-    return fields and primitive.name not in OWN_NODES and primitive.result is Sort.FIELD
+    return fields and primitive.name not in LEAVES_AND_SUMS and primitive.result is Sort.FIELD
 
 
 def _tap(rng: random.Random, bank: str = "source") -> Node:

@@ -19,7 +19,7 @@ from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
 from grammars.interpreters.rational import RationalAlgebra
 from grammars.interpreters.text import HELPERS, TextAlgebra
 from grammars.interpreters.torch import TorchAlgebra
-from grammars.program import Node, linear, tap, taps_of
+from grammars.program import Node, leaves, linear, tap, taps_of
 from grammars.text import format_program, parse_program
 from oracles.contract_cases import POINTS, Case, as_array
 from oracles.interval import IntervalAlgebra
@@ -52,7 +52,7 @@ def _shape(case: Case) -> str | None:
     if not isinstance(value, Tensor | float | int):
         return f"gives {type(value).__name__}, expected a tensor"
     shape = tuple(value.shape) if isinstance(value, Tensor) else ()
-    wanted = (POINTS,) if taps_of(case.program) else ()
+    wanted = (POINTS,) if leaves([case.program]) else ()
     if shape not in (wanted, ()) or (shape == () and wanted and _varies(case)):
         return f"gives shape {shape}, expected {wanted}"
     if not np.isfinite(as_array(value)).all():
@@ -263,8 +263,10 @@ def _over_row(skeleton: Node, case: Case, row: np.ndarray) -> np.ndarray:
 
 
 def _decodes(case: Case) -> str | None:
-    columns = tuple(tuple(v for _, v in node.params) for node in taps_of(case.program))
-    scope = Scope("unit", 1, columns)  # type: ignore[arg-type]
+    taps = [tuple(value for _, value in node.params) for node in taps_of(case.program)]
+    banks = [leaf for leaf in leaves([case.program]) if leaf.op == "bank"]
+    taps += [(b["name"], c, 0, 0) for b in banks for c in range(int(b["channels"]))]  # type: ignore
+    scope = Scope("unit", 1, tuple(taps))
     source = (LayerSource(scope, (case.program,)),)
     stream = encode(source, case.grammar)
     if not len(stream):

@@ -56,21 +56,17 @@ class Metric:
         return Metric(inner, np.linalg.solve(inner, right))
 
 
-def unit_metric(evidence: LayerEvidence, channel: int, *, caution: float = 0.0) -> Metric:
-    """The metric of one unit: patches that its head lets through, and a little of all patches.
+def unit_metrics(
+    evidence: LayerEvidence, channel: int, cautions: Iterable[float]
+) -> Iterator[Metric]:
+    """The metric of one unit at each caution: patches that its head lets through, and a little of
+    all patches, which are summed up once.
 
-    The gated part comes from the sample, the other from the streamed moments. `caution` adds that
+    The gated part comes from the sample, the other from the streamed moments. A caution adds that
     multiple of the error on independent uniform inputs in the envelope, Σ error² · width² / 12:
     without it, compensation spends freely in directions that probes never visit and proofs do. A
     small ridge pulls directions that neither visits towards the unit's own constants.
     """
-    return next(unit_metrics(evidence, channel, [caution]))
-
-
-def unit_metrics(
-    evidence: LayerEvidence, channel: int, cautions: Iterable[float]
-) -> Iterator[Metric]:
-    """The metric of one unit at each caution; patches are summed up once for all."""
     layer, rows = evidence.layer, evidence.fit
     part, block = layer.part(channel), channel * layer.groups // layer.units
     gram, right = _gated(evidence, channel, evidence.patches[rows][:, part])
@@ -112,7 +108,7 @@ class Squares:
     spread: np.ndarray
 
     def metric(self, caution: float = 0.0) -> Metric:
-        """The metric of these rows, with `caution` as in `unit_metric`."""
+        """The metric of these rows, with `caution` as in `unit_metrics`."""
         centre = np.append(self.mean, 1.0)
         gram, cross = self.weight * np.outer(centre, centre), self.weight * self.middle * centre
         gram[:-1, :-1] += self.gram

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from grammars.coding import program_bits
 from grammars.grammar import Grammar
-from grammars.program import const, taps_read
+from grammars.program import channels_read, const
 from grammars.siblings import references
 from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.network import Network
@@ -39,8 +39,7 @@ def _read_channels(network: Network, bank: str, choices: Sequence[LayerChoice]) 
         return None
     found: set[int] = set()
     for choice in (chosen[name] for name in readers):
-        taps, source = taps_read(choice.programs()), choice.layer.source
-        found |= {int(t["channel"]) for t in taps if t["bank"] == source}  # type: ignore[arg-type]
+        found |= channels_read(choice.programs(), choice.layer.source)
     return found
 
 

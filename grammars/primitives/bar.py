@@ -1,6 +1,6 @@
 """A bar of light."""
 
-from grammars.kernels import AXIS, PLACE, inside, table, turned
+from grammars.kernels import AXIS, PLACE, inside, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -24,4 +24,4 @@ def bar(
         u, v = turned(np, y, x, angle, dy, dx)
         return inside(np, np.abs(u) - length / 2) * inside(np, np.abs(v) - width / 2)
 
-    return table(weights)
+    return k.table(weights)

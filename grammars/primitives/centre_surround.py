@@ -1,6 +1,6 @@
 """A spot in a ring."""
 
-from grammars.kernels import PLACE, inside, table
+from grammars.kernels import PLACE, inside
 from grammars.primitive import Weights, primitive, real
 
 
@@ -25,4 +25,4 @@ def centre_surround(
         centre = inside(np, distance - radius)
         return centre - surround * np.maximum(inside(np, distance - outer) - centre, 0.0)
 
-    return table(weights)
+    return k.table(weights)

@@ -1,6 +1,6 @@
 """A checkerboard."""
 
-from grammars.kernels import PLACE, table, turned
+from grammars.kernels import PLACE, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -20,4 +20,4 @@ def checker(
         u, v = turned(np, y, x, angle, dy, dx)
         return np.cos(np.pi * u / size) * np.cos(np.pi * v / size)
 
-    return table(weights)
+    return k.table(weights)

@@ -1,6 +1,6 @@
 """A wedge of light."""
 
-from grammars.kernels import ANGLE, PLACE, table, turned
+from grammars.kernels import ANGLE, PLACE, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -27,4 +27,4 @@ def corner(
         nearer = np.minimum(left, right) if opening <= 180 else np.maximum(left, right)
         return np.clip(nearer * 2 / width, -1.0, 1.0)
 
-    return table(weights)
+    return k.table(weights)

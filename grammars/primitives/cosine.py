@@ -1,6 +1,6 @@
 """A grating without an end."""
 
-from grammars.kernels import AXIS, PHASE, table, turned
+from grammars.kernels import AXIS, PHASE, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -23,4 +23,4 @@ def cosine(
         u, _ = turned(np, y, x, angle, 0.0, 0.0)
         return np.cos(2 * np.pi * u / wavelength + np.deg2rad(phase))
 
-    return table(weights)
+    return k.table(weights)

@@ -1,6 +1,6 @@
 """An arc."""
 
-from grammars.kernels import ANGLE, PLACE, table, turned
+from grammars.kernels import ANGLE, PLACE, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -31,4 +31,4 @@ def curve(
         beyond = np.maximum(np.abs(turn) - np.deg2rad(span) / 2, 0.0) * radius / width
         return (1 - flank * across**2) * np.exp(-(across**2 + beyond**2) / 2)
 
-    return table(weights)
+    return k.table(weights)

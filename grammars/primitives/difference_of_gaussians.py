@@ -1,6 +1,6 @@
 """A blob with a soft surround."""
 
-from grammars.kernels import PLACE, table
+from grammars.kernels import PLACE
 from grammars.primitive import Weights, primitive, real
 
 
@@ -25,4 +25,4 @@ def difference_of_gaussians(
         square = ((y - dy) ** 2 + (x - dx) ** 2) / (2 * sigma**2)
         return np.exp(-square) - surround / ratio**2 * np.exp(-square / ratio**2)
 
-    return table(weights)
+    return k.table(weights)

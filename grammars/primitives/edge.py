@@ -1,6 +1,6 @@
 """A step between dark and light."""
 
-from grammars.kernels import ANGLE, PLACE, table, turned
+from grammars.kernels import ANGLE, PLACE, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -18,6 +18,6 @@ def edge(
 
     The step edge of Marr and Hildreth (1980).
     """
-    return table(
+    return k.table(
         lambda np, y, x: np.clip(turned(np, y, x, angle, dy, dx)[0] * 2 / width, -1.0, 1.0)
     )

@@ -1,6 +1,6 @@
 """A grating under a gaussian."""
 
-from grammars.kernels import AXIS, PHASE, PLACE, table, turned
+from grammars.kernels import AXIS, PHASE, PLACE, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -27,4 +27,4 @@ def gabor(
         envelope = np.exp(-((u / sigma) ** 2 + (v / length) ** 2) / 2)
         return np.cos(2 * np.pi * u / wavelength + np.deg2rad(phase)) * envelope
 
-    return table(weights)
+    return k.table(weights)

@@ -1,6 +1,6 @@
 """A blob."""
 
-from grammars.kernels import PLACE, table
+from grammars.kernels import PLACE
 from grammars.primitive import Weights, primitive, real
 
 
@@ -13,4 +13,4 @@ def gaussian(
     dx=PLACE,
 ) -> Weights:
     """exp(−r² / 2σ²) at distance r from (dy, dx), in pixels; a kernel by position."""
-    return table(lambda np, y, x: np.exp(-((y - dy) ** 2 + (x - dx) ** 2) / (2 * sigma**2)))
+    return k.table(lambda np, y, x: np.exp(-((y - dy) ** 2 + (x - dx) ** 2) / (2 * sigma**2)))

@@ -1,6 +1,6 @@
 """Edges and ridges at a scale."""
 
-from grammars.kernels import ANGLE, PLACE, table, turned
+from grammars.kernels import ANGLE, PLACE, turned
 from grammars.primitive import Weights, integer, primitive, real
 
 
@@ -29,4 +29,4 @@ def gaussian_derivative(
         rise = u * np.exp(0.5) if order == 1 else 1 - u**2
         return rise * np.exp(-(u**2 + v**2) / 2)
 
-    return table(weights)
+    return k.table(weights)

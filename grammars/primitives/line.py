@@ -1,6 +1,6 @@
 """A line between dark flanks."""
 
-from grammars.kernels import AXIS, PLACE, inside, table, turned
+from grammars.kernels import AXIS, PLACE, inside, turned
 from grammars.primitive import Weights, primitive, real
 
 
@@ -26,4 +26,4 @@ def line(
         middle = inside(np, np.abs(v) - width / 2)
         return middle - flank * np.maximum(inside(np, np.abs(v) - 1.5 * width) - middle, 0.0)
 
-    return table(weights)
+    return k.table(weights)

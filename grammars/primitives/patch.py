@@ -1,6 +1,6 @@
 """An even patch."""
 
-from grammars.kernels import PLACE, inside, table
+from grammars.kernels import PLACE, inside
 from grammars.primitive import Weights, primitive, real
 
 
@@ -19,7 +19,7 @@ def patch(
     At its largest it is the mean of a window, but for a factor: the box filter (Viola and Jones
     2001 add few of them up).
     """
-    return table(
+    return k.table(
         lambda np, y, x: (
             inside(np, np.abs(y - dy) - height / 2) * inside(np, np.abs(x - dx) - width / 2)
         )

@@ -21,7 +21,7 @@ from grammars.coding import (
     stream_bits,
 )
 from grammars.grammar import Grammar, load_grammar
-from grammars.program import call, const, linear, tap
+from grammars.program import Sort, call, const, linear, tap
 
 OFFSETS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 COLUMNS = tuple((b, c, *at) for b, n in BANKS.items() for c in range(n) for at in OFFSETS)
@@ -129,7 +129,7 @@ def test_a_group_reads_its_part_of_the_columns() -> None:
         assert own.columns == COLUMNS[start : start + size] and own.groups == 1
         assert (own.bank, own.channels) == (OWN, 6) and own is GROUPED.of(channel // 3 * 3)
         assert len(own.index) == size + 12 and own.index[OWN, 5, 0, 0] == size + 5
-        assert own.width < GROUPED.width
+        assert own.positions.width < GROUPED.positions.width
         assert [tuple(v for _, v in t.params) for t in own.taps] == list(own.columns)
     assert SCOPE.of(0) is SCOPE.of(3) is SCOPE
 
@@ -202,7 +202,7 @@ def test_a_large_bias_costs_its_logarithm() -> None:
 def test_weights_of_the_grammar_are_the_prices() -> None:
     """A primitive with more weight has a shorter word."""
     heavy = load_grammar(weights={"tanh": 1000.0}, installed=False)
-    assert len(heavy.words["tanh"]) < len(core().words["tanh"])
+    assert len(heavy.words_for(Sort.FIELD)["tanh"]) < len(core().words_for(Sort.FIELD)["tanh"])
 
 
 def test_user_primitives_are_paid_for_with_their_source() -> None:

@@ -109,8 +109,8 @@ def test_a_tap_without_a_column():
 
 
 def test_no_sum_is_taken_for_an_atom():
-    """A sum inside of what takes atoms alone is an error here as in the interpreters."""
-    shifted = call("shift", linear([(2.0, A), (1.0, B)]), dy=0, dx=0)
+    """A sum with a constant where an atom is wanted is an error here as in the interpreters."""
+    shifted = call("shift", linear([(2.0, A), (1.0, B)], 1.0), dy=0, dx=0)
     for run in (lambda: compile_bank([shifted], INDEX, core()), lambda: alone(shifted, patches(0))):
         with pytest.raises(TypeError, match="argument of shift has to be of sort"):
             run()

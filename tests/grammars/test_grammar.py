@@ -80,7 +80,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
         "argument 'x' of primitive 'f'",
         "primitive 'relu' is defined in",
         "missing.py does not exist",
-        "no primitive has the tag 'kore'; known are core",
+        "no primitive has the tag 'kore'; known are colour, core",
         "unknown primitive 'relo'",
         "the weight of 'tanh' is a positive number, not -1.0",
     ):

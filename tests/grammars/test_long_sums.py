@@ -6,7 +6,7 @@ from random_programs import core
 
 from grammars.compiled import compile_bank
 from grammars.hoist import headed_sum, hoist
-from grammars.program import Node, call, const, linear, tap, taps_of, taps_read
+from grammars.program import Node, call, const, leaves, linear, tap, taps_of
 
 TAPS = [tap("a", c, y, x) for c in range(4) for y in (-1, 0, 1) for x in (-1, 0)]
 INDEX = {(str(t["bank"]), t["channel"], t["dy"], t["dx"]): i for i, t in enumerate(TAPS)}
@@ -56,5 +56,5 @@ def test_part_of_a_bank_is_the_bank_of_some() -> None:
 def test_taps_of_many_programs() -> None:
     """Each tap once, inside sums and out of them."""
     programs = [call("relu", total(5)), TAPS[7], call("max", TAPS[6], total(2)), const(0.0)]
-    assert taps_read(programs) == {*TAPS[:5], TAPS[6], TAPS[7]}
+    assert leaves(programs) == {*TAPS[:5], TAPS[6], TAPS[7]}
     assert taps_of(programs[2]) == (*TAPS[:2], TAPS[6])

@@ -201,8 +201,11 @@ BAD = [
     ("leaky_relu(conv1_3, slope=0.5, slope=0.25)", "'slope' is given twice"),
     ("max_pool(conv1_3, size=2.5)", "expected a whole number for size, not 2.5"),
     ("max_pool(conv1_3, size=17)", "expected size between 2 and 16"),
-    ("max_pool(relu(conv1_3))", "expected an atom (a tap or a convolution), not a value"),
-    ("shift(conv1_3 + conv1_4, dy=1)", "expected an atom"),
+    (
+        "max_pool(relu(conv1_3))",
+        "expected an atom (a tap, a convolution or a mix of such), not a value",
+    ),
+    ("shift(conv1_3 + 1.0, dy=1)", "expected an atom"),
     ("shift(conv1_3, dy=True)", "expected a number"),
     ("pre(relu(conv1_3))", "expected pre(name of a sibling unit)"),
     ("pre(conv1_3, conv1_4)", "expected pre(name of a sibling unit)"),

@@ -20,6 +20,7 @@ from synth.engines.linear import LinearEngine
 from synth.evidence import LayerEvidence, Probes, Walks, gather
 from synth.fronts import search_unit
 from synth.layers import Geometry, Head, Layer
+from synth.metric import Metric, unit_metrics
 from synth.network import Network, read_network
 from synth.picking import Criteria, Fronts
 from synth.price import costs, gradients, priced_probes
@@ -168,3 +169,8 @@ def chosen(layer: Layer, programs: Sequence[Node | None]) -> LayerChoice:
 def as_they_are(network: Network) -> list[LayerChoice]:
     """Every unit of every layer as the program of its own weights."""
     return [chosen(la, [own_program(la, c) for c in range(la.units)]) for la in network.layers]
+
+
+def unit_metric(evidence: LayerEvidence, channel: int, *, caution: float = 0.0) -> Metric:
+    """The metric of one unit at one caution."""
+    return next(unit_metrics(evidence, channel, [caution]))

@@ -24,6 +24,7 @@ from small import (
     read,
     seeded,
     unit_evidence,
+    unit_metric,
 )
 from torch import nn
 
@@ -50,7 +51,7 @@ from synth.batches import Inputs
 from synth.evidence import LayerEvidence, Probes, gather
 from synth.fronts import judge
 from synth.layers import Geometry, Layer
-from synth.metric import refit_metric, unit_metric
+from synth.metric import refit_metric
 from synth.modules import layer_module
 from synth.network import Network
 from synth.picking import Fronts

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import HEADS, RELU, correlated, dense_evidence, dense_layer, random_probes
+from small import HEADS, RELU, correlated, dense_evidence, dense_layer, random_probes, unit_metric
 
 from synth.batches import Inputs
 from synth.evidence import LayerEvidence, Probes
@@ -18,7 +18,6 @@ from synth.metric import (
     refit_metric,
     row_weights,
     squares,
-    unit_metric,
     unit_metrics,
 )
 
