@@ -11,9 +11,9 @@ from typing import Any
 
 from grammars.primitive import real
 
-ANGLE = real(0.0, 355.0, step=5.0, default=0.0)  # of what has a direction
-AXIS = real(0.0, 175.0, step=5.0, default=0.0)  # of what looks the same after half a turn
-PHASE = real(0.0, 345.0, step=15.0, default=0.0)
+ANGLE = real(0.0, 355.0, step=5.0, default=0.0, period=360.0)  # of what has a direction
+AXIS = real(0.0, 175.0, step=5.0, default=0.0, period=180.0)  # half a turn negates a phase
+PHASE = real(0.0, 345.0, step=15.0, default=0.0, period=360.0)
 PLACE = real(-6.0, 6.0, step=0.125, default=0.0)
 
 RADIUS = 8  # positions from the centre in each direction

@@ -39,6 +39,8 @@ INTERPRETERS = ("torch", "rational", "affine", "text", "interval", "z3")
 class Real:
     """A real parameter in [low, high], with a human grid of `step` and a default on that grid.
 
+    With a `period`, values that differ by it mean the same: an angle, a phase.
+
     Raises ValueError for an empty range, a step that is not positive or a default off the grid.
     """
 
@@ -46,6 +48,7 @@ class Real:
     high: float
     step: float
     default: float
+    period: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -75,6 +78,10 @@ class Real:
 
     def snap(self, value: float) -> float:
         """The nearest grid point."""
+        if self.period is not None:
+            value = self.low + (value - self.low) % self.period
+            if value > (self.high + self.low + self.period) / 2:
+                return self.low
         near = round((value - self.low) / self.step)
         return self.value(min(max(near, 0), self.size - 1))
 
@@ -101,9 +108,11 @@ class Integer:
 Parameter = Real | Integer
 
 
-def real(low: float, high: float, *, step: float, default: float) -> Any:
+def real(
+    low: float, high: float, *, step: float, default: float, period: float | None = None
+) -> Any:
     """A `Real` as a keyword's default; typed Any because the body receives the number itself."""
-    return Real(low, high, step, default)
+    return Real(low, high, step, default, period)
 
 
 def integer(low: int, high: int, *, default: int) -> Any:

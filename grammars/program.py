@@ -204,16 +204,26 @@ def sort_key(node: Node) -> tuple:
 
 def exact_sum(a: float, b: float) -> float:
     """a + b where that is exact; raises ValueError otherwise."""
-    if not a or not b:
-        return a + b + 0.0
-    return _exact(a + b, Fraction(a) + Fraction(b))
+    total = a + b
+    part = total - a
+    if (a - (total - part)) + (b - part) == 0.0:  # nothing is lost (Knuth 1969, TwoSum)
+        return total + 0.0
+    return _exact(total, Fraction(a) + Fraction(b))
 
 
 def exact_product(a: float, b: float) -> float:
     """a · b where that is exact; raises ValueError otherwise."""
-    if not a or not b or abs(a) == 1.0 or abs(b) == 1.0:  # most products: no fractions needed
-        return a * b + 0.0
-    return _exact(a * b, Fraction(a) * Fraction(b))
+    product = a * b
+    plain = not a or not b or abs(a) == 1.0 or abs(b) == 1.0
+    if plain or (_is_short(a) and _is_short(b) and 1e-290 < abs(product) < 1e290):
+        return product + 0.0
+    return _exact(product, Fraction(a) * Fraction(b))
+
+
+def _is_short(value: float) -> bool:
+    """Whether a float has at most 26 bits: the product of two such is exact (Veltkamp 1968)."""
+    spread = 134217729.0 * value  # 2²⁷ + 1
+    return spread - (spread - value) == value
 
 
 def _linear(atoms: tuple[Node, ...], weights: tuple[float, ...], bias: float) -> Node:

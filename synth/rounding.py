@@ -40,11 +40,18 @@ def grid_of(values: Iterable[float]) -> float:
 def round_compensated(metric: Metric, step: float, *, bias_step: float | None = None) -> np.ndarray:
     """The (F+1,) constants near the metric's target on the grids of `step` and `bias_step`.
 
-    The bias comes last, so that it makes up for the roundings of all weights. Never worse than
-    rounding each constant alone, from which a second descent starts.
+    The bias comes last, so that it makes up for the roundings of all weights.
     """
     steps = np.full(metric.size + 1, step)
     steps[-1] = step if bias_step is None else bias_step
+    return round_each(metric, steps)
+
+
+def round_each(metric: Metric, steps: np.ndarray) -> np.ndarray:
+    """The (F+1,) constants near the metric's target, each on the grid of its own of `steps` (F+1,).
+
+    Never worse than rounding each constant alone, from which a second descent starts.
+    """
     starts = _compensated(metric, steps), np.round(metric.target / steps) * steps
     return min((descend(metric, s, steps) for s in starts), key=metric.loss)
 

@@ -8,7 +8,7 @@ from grammars.primitive import Weights, primitive, real
 def checker(
     k,
     *,
-    angle=real(0.0, 85.0, step=5.0, default=0.0),
+    angle=real(0.0, 85.0, step=5.0, default=0.0, period=90.0),
     size=real(1.0, 8.0, step=0.125, default=2.0),
     dy=PLACE,
     dx=PLACE,

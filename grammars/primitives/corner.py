@@ -24,7 +24,7 @@ def corner(
         half = opening / 2
         left = turned(np, y, x, angle + half - 90, dy, dx)[0]
         right = turned(np, y, x, angle - half + 90, dy, dx)[0]
-        nearer = np.minimum(left, right) if opening <= 180 else np.maximum(left, right)
+        nearer = np.where(opening <= 180, np.minimum(left, right), np.maximum(left, right))
         return np.clip(nearer * 2 / width, -1.0, 1.0)
 
     return k.table(weights)

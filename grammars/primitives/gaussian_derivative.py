@@ -26,7 +26,7 @@ def gaussian_derivative(
     def weights(np, y, x):
         u, v = turned(np, y, x, angle, dy, dx)
         u, v = u / sigma, v / length
-        rise = u * np.exp(0.5) if order == 1 else 1 - u**2
+        rise = np.where(order < 1.5, u * np.exp(0.5), 1 - u**2)
         return rise * np.exp(-(u**2 + v**2) / 2)
 
     return k.table(weights)

@@ -1,0 +1,248 @@
+"""Sums of kernels fitted to the weights of a unit, by variable projection.
+
+A component is a kernel times a mix of channels; the mixes and the bias are linear and solved for
+inside (Golub and Pereyra 1973), the kernels' parameters are found by Levenberg and Marquardt's
+method on what is left, with Kaufman's (1975) Jacobian. Many chains of components are fitted at
+once: each array has a first axis of B chains, and a second of K components.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from synth.kernels.forms import Form, Window
+from synth.metric import Metric
+
+RIDGE = 1e-3  # of a column's own square: keeps components from growing to cancel each other
+EDGE = 1.0  # how far outside of the window a kernel's centre may be, in positions
+DIFFERENCE = 1e-3  # of a grid step: for slopes
+DAMPING = (1e-2, 0.25, 4.0, 1e6)  # at first, after a success, after a failure, and at most
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The weights (C, P) of a unit in its metric, and the kernels that may write them.
+
+    The loss of weights w is |Σ_c blocks[c] @ w[c] − goal|², for the best bias: `blocks` (C, F, P)
+    and `goal` (F,) are a root of the metric.
+    """
+
+    blocks: np.ndarray
+    goal: np.ndarray
+    forms: Sequence[Form]
+    window: Window
+
+    @staticmethod
+    def of(metric: Metric, channels: int, forms: Sequence[Form], window: Window) -> "Problem":
+        """The problem of a unit whose C·P weights have this metric."""
+        edge = metric.gram[:-1, -1]
+        centred = metric.gram[:-1, :-1] - np.outer(edge, edge) / metric.gram[-1, -1]
+        root = np.linalg.cholesky(centred).T
+        blocks = root.reshape(len(root), channels, -1).transpose(1, 0, 2)
+        return Problem(np.ascontiguousarray(blocks), root @ metric.target[:-1], forms, window)
+
+    @property
+    def channels(self) -> int:
+        return len(self.blocks)
+
+    @cached_property
+    def size(self) -> int:
+        """The largest number of parameters of a form."""
+        return max(len(form.specs) for form in self.forms)
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """(forms, p) least values."""
+        return np.stack([self._padded(self._cut(form, form.low)) for form in self.forms])
+
+    @cached_property
+    def high(self) -> np.ndarray:
+        """(forms, p) largest values."""
+        return np.stack([self._padded(self._cut(form, form.high)) for form in self.forms])
+
+    @cached_property
+    def turning(self) -> np.ndarray:
+        """(forms, p) whether a parameter has a period, and so no ends."""
+        return np.stack([self._padded(form.periods) > 0 for form in self.forms])
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """(forms, p) steps of the grids, one where a form has no such parameter."""
+        return np.stack([self._padded(form.steps, 1.0) for form in self.forms])
+
+    @cached_property
+    def movable(self) -> np.ndarray:
+        """(forms, p) which real parameters there are."""
+        return np.stack([self._padded(form.movable) > 0 for form in self.forms])
+
+    def without(self, columns: np.ndarray) -> "Problem":
+        """The problem of what columns (F, n) of weights, solved for beside all else, leave over."""
+        basis = np.linalg.qr(columns)[0]
+        blocks = self.blocks - basis @ (basis.T @ self.blocks)
+        return replace(self, blocks=blocks, goal=self.goal - basis @ (basis.T @ self.goal))
+
+    def inside(self, forms: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values (…, p) of forms (…) within their ranges."""
+        clipped = np.clip(values, self.low[forms], self.high[forms])
+        return np.where(self.turning[forms], values, clipped)
+
+    def _cut(self, form: Form, ends: np.ndarray) -> np.ndarray:
+        """Ends of ranges, with centres near the window."""
+        names = [name for name, _ in form.primitive.parameters]
+        most = self.window.reach + EDGE
+        return np.array(
+            [
+                np.clip(e, -most, most) if n in ("dy", "dx") else e
+                for n, e in zip(names, ends, strict=True)
+            ]
+        )
+
+    def _padded(self, values: np.ndarray, fill: float = 0.0) -> np.ndarray:
+        return np.append(values, np.full(self.size - len(values), fill))
+
+
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """B sums of K components: `forms` (B, K), parameters `values` (B, K, p) of which those that are
+    `free` (B, K, p) may move, and the `mixes` (B, K, C, m) whose spans the channels' gains are in.
+    """
+
+    forms: np.ndarray
+    values: np.ndarray
+    free: np.ndarray
+    mixes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.forms)
+
+    def part(self, rows: np.ndarray | Sequence[int]) -> "Chains":
+        rows = np.asarray(rows, dtype=int)
+        return Chains(self.forms[rows], self.values[rows], self.free[rows], self.mixes[rows])
+
+    def beside(self, other: "Chains") -> "Chains":
+        """The components of both, chain by chain."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Chains(*(np.concatenate(pair, axis=1) for pair in pairs))
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What chains are at their parameters: `losses` (B,), `gains` (B, K, m) and what the next step
+    is made from."""
+
+    losses: np.ndarray
+    gains: np.ndarray
+    hessian: np.ndarray
+    slope: np.ndarray
+
+
+def kernels_of(problem: Problem, chains: Chains) -> np.ndarray:
+    """(B, K, P) the kernels of all components."""
+    flat = chains.values.reshape(-1, problem.size)
+    return _kernels(problem, chains.forms.ravel(), flat).reshape(*chains.forms.shape, -1)
+
+
+def columns_of(problem: Problem, chains: Chains, kernels: np.ndarray) -> np.ndarray:
+    """(B, F, K·m) the columns that gains multiply."""
+    channels, size, _ = problem.blocks.shape
+    count, number, places = kernels.shape
+    seen = problem.blocks @ kernels.reshape(-1, places).T  # (C, F, BK)
+    seen = seen.reshape(channels, size, count, number)
+    mixed = np.einsum("cfbk,bkcm->bfkm", seen, chains.mixes, optimize=True)
+    return mixed.reshape(count, size, -1)
+
+
+def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.ndarray]:
+    """The chains after so many steps down, and their losses (B,)."""
+    damping = np.full(len(chains), DAMPING[0])
+    fit = measured(problem, chains)
+    for _ in range(steps):
+        trial = replace(chains, values=_moved(problem, chains, fit, damping))
+        tried = measured(problem, trial)
+        better = tried.losses < fit.losses
+        chains = replace(
+            chains, values=np.where(better[:, None, None], trial.values, chains.values)
+        )
+        fit = Fit(*(_chosen(better, *pair) for pair in _pairs(tried, fit)))
+        damping = np.minimum(damping * np.where(better, *DAMPING[1:3]), DAMPING[3])
+    return chains, fit.losses
+
+
+def measured(problem: Problem, chains: Chains) -> Fit:
+    """Losses and slopes of chains."""
+    kernels, slopes = _with_slopes(problem, chains)
+    columns = columns_of(problem, chains, kernels)
+    right = np.einsum("bfn,f->bn", columns, problem.goal)
+    gram = _ridged(columns.transpose(0, 2, 1) @ columns)
+    inverse = np.linalg.inv(gram)
+    gains = np.einsum("bmn,bn->bm", inverse, right)
+    left = problem.goal - np.einsum("bfn,bn->bf", columns, gains)
+    losses = problem.goal @ problem.goal - np.einsum("bn,bn->b", right, gains)  # with the ridge
+    number = chains.forms.shape[1]
+    gains = gains.reshape(len(chains), number, -1)
+    by_channel = np.einsum("bkcm,bkm->bkc", chains.mixes, gains)
+    moves = np.einsum("bkc,cfp,bkqp->bfkq", by_channel, problem.blocks, slopes, optimize=True)
+    moves = moves.reshape(*left.shape, -1)
+    beside = np.einsum("bnm,bfm->bnf", inverse, columns) @ moves
+    moves = moves - columns @ beside
+    return Fit(
+        losses,
+        gains,
+        moves.transpose(0, 2, 1) @ moves,
+        np.einsum("bfq,bf->bq", moves, left),
+    )
+
+
+def _ridged(gram: np.ndarray) -> np.ndarray:
+    """With each column's own share, and one where there is no column."""
+    diagonal = np.einsum("bnn->bn", gram)
+    more = np.where(diagonal > 0, RIDGE * diagonal, 1.0)
+    return gram + more[:, :, None] * np.eye(gram.shape[1])
+
+
+def _moved(problem: Problem, chains: Chains, fit: Fit, damping: np.ndarray) -> np.ndarray:
+    """Parameters a damped step further down; they count in steps of their grids."""
+    free = chains.free.reshape(len(chains), -1)
+    hessian = np.where(free[:, :, None] & free[:, None, :], fit.hessian, 0.0)
+    diagonal = np.einsum("bnn->bn", hessian)
+    least = 1e-9 * diagonal.max(1, keepdims=True) + np.finfo(float).tiny
+    added = damping[:, None] * diagonal + np.where(free, least, 1.0)
+    hessian = hessian + added[:, :, None] * np.eye(hessian.shape[1])
+    step = np.linalg.solve(hessian, np.where(free, fit.slope, 0.0)[:, :, None])[:, :, 0]
+    scaled = step.reshape(chains.values.shape) * problem.steps[chains.forms]
+    return problem.inside(chains.forms, chains.values + scaled)
+
+
+def _with_slopes(problem: Problem, chains: Chains) -> tuple[np.ndarray, np.ndarray]:
+    """Kernels (B, K, P) and their slopes (B, K, p, P) by each free parameter, a grid step each."""
+    count, number = chains.forms.shape
+    size = problem.size
+    nudges = DIFFERENCE * problem.steps[chains.forms][:, :, :, None] * np.eye(size)
+    nearby = np.concatenate(
+        [chains.values[:, :, None], chains.values[:, :, None] + nudges], axis=2
+    )  # (B, K, 1 + p, p)
+    forms = np.repeat(chains.forms.ravel(), size + 1)
+    kernels = _kernels(problem, forms, nearby.reshape(-1, size))
+    kernels = kernels.reshape(count, number, size + 1, -1)
+    slopes = (kernels[:, :, 1:] - kernels[:, :, :1]) / DIFFERENCE
+    return kernels[:, :, 0], np.where(chains.free[..., None], slopes, 0.0)
+
+
+def _kernels(problem: Problem, forms: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(S, P) the kernels of forms (S,) with values (S, p)."""
+    result = np.empty((len(forms), len(problem.window.down)))
+    for number in np.unique(forms):
+        rows = np.flatnonzero(forms == number)
+        form = problem.forms[number]
+        result[rows] = form.kernels(values[rows, : len(form.specs)], problem.window)
+    return result
+
+
+def _pairs(first: Fit, second: Fit):
+    return zip(vars(first).values(), vars(second).values(), strict=True)
+
+
+def _chosen(where: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.where(where.reshape(-1, *[1] * (first.ndim - 1)), first, second)
