@@ -40,7 +40,11 @@ class UnitEvidence:
 
 
 class Engine(Protocol):
-    """Proposes programs for a unit; deterministic in (evidence, budget, seed)."""
+    """Proposes programs for a unit; deterministic in (evidence, budget, seed).
+
+    A class may have a static `unable(grammar, layers)`, which says in a sentence why it would find
+    nothing in any of some layers, or None: a run asks before it starts.
+    """
 
     name: str
 

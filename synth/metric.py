@@ -5,7 +5,7 @@ pre-activation under the weights that made the Gram matrix G. On the original so
 the unit itself; on replaced sources it is the regression of the unit on them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -135,15 +135,48 @@ def squares(
     rows: np.ndarray,
 ) -> Squares:
     """The squares of constants on `support` on some rows of `patches` (n, width)."""
+    part, keep = evidence.layer.part(channel), np.append(support, -1)
+    own, spread = own_constants(evidence, channel)[keep], spread_of(evidence, part)[keep]
+
+    def inputs(some: np.ndarray) -> np.ndarray:
+        return patches[np.ix_(some, part.start + support)].astype(np.float64)
+
+    return _squares(evidence, channel, inputs, rows, own, spread)
+
+
+def mixed_squares(
+    evidence: LayerEvidence,
+    channel: int,
+    patches: np.ndarray,
+    columns: np.ndarray,
+    constants: np.ndarray,
+    rows: np.ndarray,
+) -> Squares:
+    """The squares of `constants` (m+1,) before mixes of the unit's inputs, whose weights are the
+    `columns` (F, m), on some rows of `patches` (n, width); without spread."""
     part = evidence.layer.part(channel)
+
+    def inputs(some: np.ndarray) -> np.ndarray:
+        return patches[some, part].astype(np.float64) @ columns
+
+    return _squares(evidence, channel, inputs, rows, constants, np.zeros_like(constants))
+
+
+def _squares(
+    evidence: LayerEvidence,
+    channel: int,
+    inputs_of: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,
+    own: np.ndarray,
+    spread: np.ndarray,
+) -> Squares:
     weight = row_weights(evidence, channel, rows)
     rows, weight = rows[weight > 0], weight[weight > 0]
-    inputs = patches[np.ix_(rows, part.start + support)].astype(np.float64)
-    pre = evidence.pre[rows, channel]
+    inputs, pre = inputs_of(rows), evidence.pre[rows, channel]
     mean, middle = (weight @ v / weight.sum() for v in (inputs, pre))
     inputs -= mean
     pre = pre - middle
-    weighted, keep = inputs * weight[:, None], np.append(support, -1)
+    weighted = inputs * weight[:, None]
     return Squares(
         float(weight.sum()),
         mean,
@@ -151,8 +184,8 @@ def squares(
         weighted.T @ inputs,
         weighted.T @ pre,
         float(weight @ pre**2),
-        own_constants(evidence, channel)[keep],
-        spread_of(evidence, part)[keep],
+        own,
+        spread,
     )
 
 

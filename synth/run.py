@@ -21,14 +21,16 @@ from synth.devices import check_device
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.directions import Directions
 from synth.emission import emit, save_weights
+from synth.engine import Engine
 from synth.engines import load_engine
-from synth.errors import InputError, Problems
+from synth.errors import InputError, Problems, listing
 from synth.evidence import Probes, Ranges, gather
 from synth.files import write_atomic
 from synth.fingerprint import code_digest
 from synth.footprint import check_memory
 from synth.fronts import Candidate
 from synth.inputs import load_probes
+from synth.kernels.colours import axes_of
 from synth.keys import content_key
 from synth.layers import Layer
 from synth.leftovers import working
@@ -130,8 +132,9 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     grammar = problems.attempt(_checked_grammar, spec)
     problems.attempt(check_workers, _workers(config))
     device = problems.attempt(_device, config) or "cpu"
-    for name in config.search.engines:
-        problems.attempt(load_engine, name, plugins=config.search.plugins)
+    plugins = config.search.plugins
+    tried = (problems.attempt(load_engine, n, plugins=plugins) for n in config.search.engines)
+    engines = [engine for engine in tried if engine]
     chosen = probes and problems.attempt(split, probes, config, config.run.seed)
     network, fits = None, False
     if module is not None and probes is not None:
@@ -147,6 +150,7 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     searched = [la for la in network.layers if la.name in layers]
     searched += [d.layer for d in known or ()]
     problems.attempt(_check_probes, searched, chosen, config)
+    problems.attempt(_check_able, engines, searched, grammar, config)
     search, found = config.search, parts(probes, chosen).on(device)
     settings = SearchSettings(spec, search.engines, search.budget, config.run.seed)
     return Job(config, network.on(device), found, grammar, settings, layers, known or ())
@@ -274,6 +278,24 @@ def _check_probes(layers: Sequence[Layer], chosen: Split, config: Config) -> Non
         for layer in layers:
             places = layer.out_shape[1] * layer.out_shape[2]
             problems.attempt(check_enough, layer.name, layer.fan, places, chosen, ratio)
+
+
+def _check_able(
+    engines: Sequence[type[Engine]], layers: Sequence[Layer], grammar: Grammar, config: Config
+) -> None:
+    """Raises InputError where an engine, or colour, has nothing to do in any of the layers."""
+    with Problems() as problems:
+        for engine in engines:
+            unable = getattr(engine, "unable", None)
+            if reason := unable and unable(grammar, layers):
+                problems.add(f"search.engines: {engine.name!r} would find nothing: {reason}.")
+        read = sorted({la.in_shape[0] for la in layers})
+        if "colour" in config.search.tags and not any(axes_of(grammar, "", n) for n in read):
+            channels = listing(map(str, read))
+            problems.add(
+                "search.tags: 'colour' is of banks of 3 channels, and the layers read banks of "
+                f"{channels}: leave the tag out."
+            )
 
 
 def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tuple[Point, ...]:

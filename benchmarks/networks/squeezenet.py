@@ -1,6 +1,7 @@
 """SqueezeNet v1.0 (Iandola et al. 2016) and 500 photographs, from a folder that the user has."""
 
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def images(data: Path, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     with np.load(files(data)[1]) as arrays:
         offsets, labels = arrays["offsets"], arrays["label"].astype(np.int64)
         content = arrays["png"].tobytes()
-    spans = list(zip(offsets[:-1], offsets[1:], strict=True))[rows]
+    spans = list(pairwise(offsets))[rows]
     pictures = [_pixels(content[start:stop]) for start, stop in spans]
     return np.stack(pictures), labels[rows]
 

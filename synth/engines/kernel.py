@@ -4,24 +4,31 @@ Kernels, their colours and a few taps are found in the metric of the unit (`synt
 2, 3, … components, each length with what it costs and leaves; the front keeps what pays.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
 from grammars.coding import program_bits
+from grammars.grammar import Grammar
 from grammars.program import Node
-from synth.engine import UnitEvidence
+from grammars.siblings import pre_of
+from synth.engine import UnitEvidence, with_head
 from synth.kernels.colours import axes_of
 from synth.kernels.fit import Problem
 from synth.kernels.forms import Window, forms_of
 from synth.kernels.rounding import readable
 from synth.kernels.search import grow
-from synth.kernels.writing import MENDED, PRECISIONS, Draft, Written
-from synth.metric import Metric, own_constants, unit_metrics
+from synth.kernels.slots import slots_of
+from synth.kernels.writing import MENDED, PRECISIONS, Draft, Written, held
+from synth.layers import Layer
+from synth.metric import Metric, mixed_squares, unit_metrics
+from synth.rounding import grid_of, round_each
 
-LONGEST = 6  # components
-CAUTIONS = (0.0, 0.1)  # how much the metric fears inputs that probes do not show
+LONGEST = 5  # components
+CAUTION = 0.03  # how much the metric fears inputs that probes do not show
+FINE = 8  # a constant that is fitted again has at least this many steps of its grid
+APART = 1.05  # bits between proposals
 
 
 class KernelEngine:
@@ -33,23 +40,49 @@ class KernelEngine:
         """Sums of one kernel, two, …, in several precisions; nothing for a window of one place."""
         return islice(_all(evidence, seed), budget)
 
-    def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
+    @staticmethod
+    def unable(grammar: Grammar, layers: Sequence[Layer]) -> str | None:
+        """No kernel to speak of, or no layer that looks at more than one place."""
+        if not forms_of(grammar):
+            return "the grammar has no kernel: add 'kernel' (and 'colour') to search.tags"
+        if not any(map(_has_space, layers)):
+            names = ", ".join(layer.name for layer in layers[:4])
+            return (
+                f"kernels need layers with space, and the windows of {names} are of one place: "
+                "leave the engine out"
+            )
         return None
+
+    def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
+        """The same kernels and taps with constants for the replaced sources, on grids as fine."""
+        layer, channel, grammar = evidence.layer, evidence.channel, evidence.grammar
+        found = slots_of(pre_of(program, grammar), evidence.scope, grammar)
+        if found is None or not found[0].places:
+            return None
+        slots, constants = found
+        patches = layer.patches if evidence.replaced is None else evidence.replaced
+        metric = mixed_squares(
+            layer, channel, patches, slots.columns, constants, layer.fit
+        ).metric()
+        fine = np.array([min(grid_of([c]), abs(c) / FINE) for c in constants if c])
+        steps = np.exp2(np.floor(np.log2(np.where(constants, fine, fine.min()))))
+        fitted = round_each(metric, np.maximum(steps, held(metric.target)))
+        params = {k: v for k, v in program.params if isinstance(v, float)}
+        return with_head(evidence.head, slots.program(fitted), **params)
 
 
 ENGINE = KernelEngine
 
 
 def _all(evidence: UnitEvidence, seed: int) -> Iterator[Node]:
-    forms, layer = forms_of(evidence.grammar), evidence.layer.layer
-    if not forms or len(layer.geometry.offsets()) == 1:
+    if not forms_of(evidence.grammar) or not _has_space(evidence.layer.layer):
         return
-    found = [
-        written
-        for metric in unit_metrics(evidence.layer, evidence.channel, CAUTIONS)
-        for written in _written(evidence, metric, seed)
-    ]
-    yield from _worth_a_look(evidence, found)
+    metric = next(unit_metrics(evidence.layer, evidence.channel, [CAUTION]))
+    yield from _worth_a_look(evidence, [*_written(evidence, metric, seed)])
+
+
+def _has_space(layer: Layer) -> bool:
+    return layer.geometry.window != (1, 1)
 
 
 def _written(evidence: UnitEvidence, metric: Metric, seed: int) -> Iterator[Written]:
@@ -68,23 +101,10 @@ def _written(evidence: UnitEvidence, metric: Metric, seed: int) -> Iterator[Writ
 
 
 def _worth_a_look(evidence: UnitEvidence, all_: list[Written]) -> Iterator[Node]:
-    """Those that no other beats in bits, loss and the reach of its error; cheapest first."""
-    own, ranges = own_constants(evidence.layer, evidence.channel), evidence.layer.ranges
-    part = evidence.layer.layer.part(evidence.channel)
-    low, high = (side[part].astype(np.float64) for side in (ranges.lower, ranges.upper))
-    rows = []
-    for written in all_:
-        error = written.weights - own[:-1]
-        middle = error @ (low + high) / 2 + written.bias - own[-1]
-        reach = np.abs(error) @ (high - low) / 2 + abs(middle)
-        bits = program_bits(written.program, evidence.scope, evidence.grammar)
-        rows.append((bits, written.loss, reach))
-    figures = np.array(rows).reshape(-1, 3)
-    last = 0.0
-    for i in np.lexsort((figures[:, 1], figures[:, 0])):
-        better = (figures[:, :2] <= figures[i, :2]).all(1) & (figures[:, :2] < figures[i, :2]).any(
-            1
-        )
-        if not better.any() and figures[i, 0] > 1.05 * last:
-            last = figures[i, 0]
+    """Those that lose less than all cheaper ones, cheapest first and somewhat apart."""
+    bits = [program_bits(w.program, evidence.scope, evidence.grammar) for w in all_]
+    last, least = 0.0, np.inf
+    for i in sorted(range(len(all_)), key=lambda i: (bits[i], all_[i].loss)):
+        if all_[i].loss < least and bits[i] > APART * last:
+            last, least = bits[i], all_[i].loss
             yield all_[i].program

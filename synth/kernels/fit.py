@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from grammars.primitive import Parameter, Real
 from synth.kernels.forms import Form, Window
 from synth.metric import Metric
 
@@ -76,6 +77,18 @@ class Problem:
     def movable(self) -> np.ndarray:
         """(forms, p) which real parameters there are."""
         return np.stack([self._padded(form.movable) > 0 for form in self.forms])
+
+    @cached_property
+    def defaults(self) -> np.ndarray:
+        """(forms, p) defaults."""
+        rows = (np.array([s.default for s in form.specs], dtype=float) for form in self.forms)
+        return np.stack([self._padded(row) for row in rows])
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """(forms, p) what a parameter costs more off its default."""
+        rows = (np.array([off_default(s) for s in form.specs]) for form in self.forms)
+        return np.stack([self._padded(row) for row in rows])
 
     def without(self, columns: np.ndarray) -> "Problem":
         """The problem of what columns (F, n) of weights, solved for beside all else, leave over."""
@@ -193,6 +206,21 @@ def measured(problem: Problem, chains: Chains) -> Fit:
         moves.transpose(0, 2, 1) @ moves,
         np.einsum("bfq,bf->bq", moves, left),
     )
+
+
+def losses_of(problem: Problem, chains: Chains) -> np.ndarray:
+    """(B,) the losses alone."""
+    columns = columns_of(problem, chains, kernels_of(problem, chains))
+    right = np.einsum("bfn,f->bn", columns, problem.goal)
+    gram = _ridged(columns.transpose(0, 2, 1) @ columns)
+    gains = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
+    return problem.goal @ problem.goal - np.einsum("bn,bn->b", right, gains)
+
+
+def off_default(spec: Parameter) -> float:
+    """Bits that a parameter costs more where it is not at its default."""
+    size = spec.size if isinstance(spec, Real) else spec.high - spec.low + 1
+    return 1.0 + (size - 1).bit_length()
 
 
 def _ridged(gram: np.ndarray) -> np.ndarray:

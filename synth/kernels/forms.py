@@ -1,4 +1,4 @@
-"""Kernel primitives as functions of arrays of parameters, where a grammar has tables of one each."""
+"""Kernel primitives as functions of arrays of parameters: many kernels of a family at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

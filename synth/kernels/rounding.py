@@ -1,8 +1,8 @@
 """Fitted components made readable: named colours, parameters on human grids, short constants.
 
-One parameter is put on its grid at a time, the one that this costs least, and the others are fitted
-again each time: rounding all at once costs several times as much, because components lean on one
-another.
+One parameter is put on its grid at a time, and the others are fitted again each time. The one that
+costs most comes first, while most others can still make up for it: in the first layer of SqueezeNet
+that loses a quarter more than the fit, and cheapest first twice as much as the fit.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,13 @@ import numpy as np
 
 from grammars.primitive import Real
 from synth.kernels.colours import Axis
-from synth.kernels.fit import Chains, Problem, measured, polish
+from synth.kernels.fit import Chains, Problem, losses_of, measured, polish
 from synth.kernels.search import WORTH
 
 MIX = 20.0  # bits that a mix of channels costs more than a named one
-AFTER = 2  # steps of the others after each rounding
+AFTER = 4  # steps of the others after each rounding
 SETTLE = 4  # steps after colours are named
+MOVES = 60  # on the grids in the end, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Readable:
 def readable(problem: Problem, chain: Chains, axes: Sequence[Axis]) -> Readable:
     """A chain of one row with colours named where that is worth it, and its parameters rounded."""
     chain, named = _coloured(problem, chain, axes)
-    return Readable(_snapped(problem, _within(problem, chain)), named)
+    snapped = _snapped(problem, _within(problem, chain))
+    return Readable(_descended(problem, snapped), named)
 
 
 def _coloured(
@@ -39,22 +41,21 @@ def _coloured(
 ) -> tuple[Chains, tuple[Axis | None, ...]]:
     """Components one after the other along a named axis or a single channel."""
     number, channels = chain.forms.shape[1], problem.channels
-    plain = [Axis(axis, row) for axis, row in ((None, row) for row in np.eye(channels))]
     named: list[Axis | None] = [None] * number
     if channels == 1:
         return chain, tuple(named)
-    options = [*axes, *plain]
+    options = np.array([*(axis.weights for axis in axes), *np.eye(channels)])
     loss = measured(problem, chain).losses[0]
     for k in range(number):
         mixes = np.repeat(chain.mixes, len(options), axis=0)
         mixes[:, k] = 0.0
-        mixes[:, k, :, 0] = [axis.weights for axis in options]
+        mixes[:, k, :, 0] = options
         many = replace(chain.part([0] * len(options)), mixes=mixes)
         many, losses = polish(problem, many, AFTER)
         best = int(np.argmin(losses))
         if WORTH * np.log(losses[best] / loss) < MIX:
             chain, loss = many.part([best]), losses[best]
-            named[k] = options[best] if best < len(axes) else None
+            named[k] = axes[best] if best < len(axes) else None
     return polish(problem, chain, SETTLE)[0], tuple(named)
 
 
@@ -71,7 +72,7 @@ def _within(problem: Problem, chain: Chains) -> Chains:
 def _snapped(problem: Problem, chain: Chains) -> Chains:
     """All parameters on their grids, one after the other."""
     while chain.free.any():
-        k, i = _easiest(problem, chain)
+        k, i = _hardest(problem, chain)
         choices = _near(problem, chain, k, i)
         many = chain.part([0] * len(choices))
         many.values[:, k, i] = [value for value, _ in choices]
@@ -83,8 +84,43 @@ def _snapped(problem: Problem, chain: Chains) -> Chains:
     return chain
 
 
-def _easiest(problem: Problem, chain: Chains) -> tuple[int, int]:
-    """(component, parameter): whose rounding costs least once the others make up for it."""
+def _descended(problem: Problem, chain: Chains) -> Chains:
+    """Single steps on the grids while they pay."""
+    best = _price(problem, chain)[0]
+    for _ in range(MOVES):
+        moves = _moves(problem, chain)
+        prices = _price(problem, moves)
+        place = int(np.argmin(prices))
+        if prices[place] >= best - 1e-9:
+            break
+        chain, best = moves.part([place]), prices[place]
+    return chain
+
+
+def _moves(problem: Problem, chain: Chains) -> Chains:
+    """The chain with one parameter a step up or down, or at its default."""
+    changes = []
+    for k, number in enumerate(chain.forms[0]):
+        for i, spec in enumerate(problem.forms[number].specs):
+            value = float(chain.values[0, k, i])
+            if isinstance(spec, Real):
+                near = {spec.snap(value - spec.step), spec.snap(value + spec.step), spec.default}
+                changes += [(k, i, point) for point in sorted(near - {value})]
+    many = chain.part([0] * len(changes))
+    for row, (k, i, point) in enumerate(changes):
+        many.values[row, k, i] = point
+    return many
+
+
+def _price(problem: Problem, chains: Chains) -> np.ndarray:
+    """(B,) bits of the parameters and of what is left."""
+    defaults = problem.defaults[chains.forms]
+    bits = np.where(chains.values == defaults, 0.0, problem.bits[chains.forms])
+    return WORTH * np.log(losses_of(problem, chains)) + bits.sum((1, 2))
+
+
+def _hardest(problem: Problem, chain: Chains) -> tuple[int, int]:
+    """(component, parameter): whose rounding costs most once the others make up for it."""
     hessian = measured(problem, chain).hessian[0]
     free = np.flatnonzero(chain.free[0].ravel())
     inner = hessian[np.ix_(free, free)]
@@ -92,7 +128,7 @@ def _easiest(problem: Problem, chain: Chains) -> tuple[int, int]:
     inner = inner + np.diag(1e-6 * diagonal + 1e-9 * diagonal.max(initial=0.0) + 1e-300)
     apart = _distances(problem, chain)[free]
     cost = apart**2 / np.diagonal(np.linalg.inv(inner))
-    place = int(free[np.argmin(cost)])
+    place = int(free[np.argmax(cost)])
     return divmod(place, problem.size)
 
 

@@ -4,24 +4,21 @@ A new component starts from the best of many kernels on what is left (matching p
 dictionary, Mallat and Zhang 1993), is fitted alone, then together with those before it.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import qmc
 
-from grammars.primitive import Real
 from synth.kernels.fit import Chains, Problem, columns_of, kernels_of, polish
 
-DICTIONARY = 9  # 2 to this power kernels of each form to start from
-STARTS = 2  # of each form are fitted,
+DICTIONARY = 512  # kernels of each form to start from, of which
+STARTS = 2  # are fitted,
 ALONE = 10  # in so many steps; the best
 GROWN = 4  # are fitted together with those before
 TOGETHER = 8  # in so many steps, and
 BEAM = 3  # chains go on
-WORTH = 100.0  # bits that may be paid for a loss e times smaller
+WORTH = 250.0  # bits that may be paid for a loss e times smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,21 +35,15 @@ def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
     for _ in range(longest):
         grown = _longer(problem, chains, seed)
         fitted, losses = polish(problem, grown, TOGETHER)
-        order = np.argsort(scores(problem, fitted, losses), kind="stable")[:BEAM]
+        order = _unlike(fitted, losses, scores(problem, fitted, losses), BEAM)
         chains = fitted.part(order)
         yield Grown(chains, losses[order])
 
 
 def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
     """(B,) bits of the kernels, and of what is left: the less the better."""
-    bits = np.array([form_bits(form.specs) for form in problem.forms])
+    bits = problem.bits.sum(1)
     return WORTH * np.log(np.maximum(losses, np.finfo(float).tiny)) + bits[chains.forms].sum(1)
-
-
-def form_bits(specs: Sequence) -> float:
-    """About the bits of a kernel's parameters."""
-    sizes = [s.size if isinstance(s, Real) else s.high - s.low + 1 for s in specs]
-    return sum(2.0 + math.ceil(math.log2(size)) for size in sizes)
 
 
 def _longer(problem: Problem, chains: Chains | None, seed: int) -> Chains:
@@ -78,8 +69,23 @@ def _next(problem: Problem, seed: int) -> Chains:
     ]
     rows = np.concatenate(best)
     fitted, losses = polish(problem, singles(problem, forms[rows], values[rows]), ALONE)
-    order = np.argsort(scores(problem, fitted, losses), kind="stable")
-    return fitted.part(order[:GROWN])
+    return fitted.part(_unlike(fitted, losses, scores(problem, fitted, losses), GROWN))
+
+
+def _unlike(chains: Chains, losses: np.ndarray, score: np.ndarray, count: int) -> list[int]:
+    """The rows of least score, one of those that differ in nothing but the order they came in."""
+    taken: list[int] = []
+    for row in np.argsort(score, kind="stable").tolist():
+        same = (
+            np.isclose(losses[row], losses[t], rtol=1e-3)
+            and sorted(chains.forms[row]) == sorted(chains.forms[t])
+            for t in taken
+        )
+        if not any(same):
+            taken.append(row)
+        if len(taken) == count:
+            break
+    return taken
 
 
 def singles(problem: Problem, forms: np.ndarray, values: np.ndarray) -> Chains:
@@ -124,10 +130,10 @@ class _Spread:
 @lru_cache(maxsize=4)
 def _dictionary(spread: _Spread, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     problem = spread.problem
-    forms = np.repeat(np.arange(len(problem.forms)), 2**DICTIONARY)
+    forms = np.repeat(np.arange(len(problem.forms)), DICTIONARY)
     values = np.zeros((len(forms), problem.size))
     for number, form in enumerate(problem.forms):
-        points = qmc.Sobol(len(form.specs), rng=seed).random_base2(DICTIONARY)
+        points = _spread_out(DICTIONARY, len(form.specs), seed)
         size = len(form.specs)
         low, high = problem.low[number, :size], problem.high[number, :size]
         sizes = (low > 0) & ~problem.turning[number, :size]
@@ -140,6 +146,17 @@ def _dictionary(spread: _Spread, seed: int) -> tuple[np.ndarray, np.ndarray, np.
     kernels = kernels_of(problem, single)[:, 0]
     largest = np.abs(kernels).max(1, keepdims=True)
     return forms, values, kernels / np.where(largest > 0, largest, 1.0)
+
+
+def _spread_out(count: int, size: int, seed: int) -> np.ndarray:
+    """(count, size) points that fill the unit cube evenly: multiples of powers of the root of
+    x^(size+1) = x + 1, modulo one, which is the golden ratio for one dimension (Roberts 2018)."""
+    root = 2.0
+    for _ in range(64):
+        root = (1 + root) ** (1 / (size + 1))
+    steps = root ** -np.arange(1.0, size + 1)
+    start = np.random.default_rng(seed).random(size)
+    return (start + np.arange(count)[:, None] * steps) % 1.0
 
 
 def _fields(chains: Chains) -> tuple[np.ndarray, ...]:
