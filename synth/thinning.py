@@ -45,19 +45,20 @@ def best_of(pools: Sequence[Rated]) -> Iterator[tuple[np.ndarray, float]]:
     they are unlike those of the pools before."""
     known: list[np.ndarray] = []
     for pool in pools:
-        places = [i for i in thinned(pool) if not _alike(pool.figures[:, i], known)]
+        places = [
+            i for i in thinned(pool.bits, pool.loses) if not _alike(pool.figures[:, i], known)
+        ]
         known += [pool.figures[:, i] for i in places]
         yield from ((pool.found.constants[i], float(pool.found.steps[i])) for i in places)
 
 
-def thinned(all_: Rated) -> list[int]:
-    """Those of some roundings that lose less than all cheaper ones, cheapest first and apart."""
-    bits, loses = all_.bits, all_.loses
+def thinned(bits: np.ndarray, loses: np.ndarray, apart: float = APART) -> list[int]:
+    """Those of (K,) that lose less than all cheaper ones, cheapest first and apart."""
     chosen: list[int] = []
     for i in np.lexsort((loses, bits)).tolist():
         if chosen and loses[i] >= loses[chosen[-1]]:
             continue
-        if len(chosen) > 1 and bits[i] < APART * bits[chosen[-2]]:
+        if len(chosen) > 1 and bits[i] < apart * bits[chosen[-2]]:
             chosen.pop()
         chosen.append(i)
     return chosen

@@ -18,14 +18,20 @@ BATCH = 25
 
 
 def images(count: int, seed: int) -> Iterator[np.ndarray]:
-    """Batches (n, 3, 224, 224) float32 of noise whose amplitude falls as 1/f, of unit variance."""
+    """Batches (n, 3, 224, 224) float32 of noise as photographs have."""
+    return noise_images(count, 3, SIDE, seed)
+
+
+def noise_images(count: int, channels: int, side: int, seed: int) -> Iterator[np.ndarray]:
+    """Batches (n, channels, side, side) float32 of noise whose amplitude falls as 1/f, of unit
+    variance."""
     generator = np.random.default_rng(seed)
-    rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)
-    amplitude = 1 / np.maximum(np.hypot(rows, columns), 1 / SIDE)
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)
+    amplitude = 1 / np.maximum(np.hypot(rows, columns), 1 / side)
     for start in range(0, count, BATCH):
-        shape = (min(BATCH, count - start), 3, *amplitude.shape)
+        shape = (min(BATCH, count - start), channels, *amplitude.shape)
         spectrum = amplitude * (generator.normal(size=shape) + 1j * generator.normal(size=shape))
-        noise = np.fft.irfft2(spectrum, s=(SIDE, SIDE))
+        noise = np.fft.irfft2(spectrum, s=(side, side))
         yield (noise / noise.std((1, 2, 3), keepdims=True)).astype(np.float32)
 
 

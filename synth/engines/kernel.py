@@ -24,11 +24,12 @@ from synth.kernels.writing import MENDED, PRECISIONS, Draft, Written, held
 from synth.layers import Layer
 from synth.metric import Metric, mixed_squares, unit_metrics
 from synth.rounding import grid_of, round_each
+from synth.thinning import thinned
 
-LONGEST = 5  # components
+READ = (6, 2, 1, 1, 1)  # fits of one component, of two, … that are made readable
 CAUTION = 0.03  # how much the metric fears inputs that probes do not show
 FINE = 8  # a constant that is fitted again has at least this many steps of its grid
-APART = 1.05  # bits between proposals
+APART = 1.02  # each proposal is dearer than the last but one by this factor
 
 
 class KernelEngine:
@@ -91,20 +92,15 @@ def _written(evidence: UnitEvidence, metric: Metric, seed: int) -> Iterator[Writ
     window = Window.of(layer.geometry.offsets())
     problem = Problem.of(metric, channels, forms_of(evidence.grammar), window)
     axes = axes_of(evidence.grammar, layer.source, channels) if layer.groups == 1 else ()
-    for grown in grow(problem, LONGEST, seed):
-        draft = Draft.of(evidence, metric, problem, readable(problem, grown.chains.part([0]), axes))
-        for mended in draft.mended(MENDED):
-            for precision in PRECISIONS:
-                written = mended.written(precision)
-                if written is not None:
-                    yield written
+    for count, grown in zip(READ, grow(problem, len(READ), seed), strict=True):
+        for row in range(min(count, len(grown.losses))):
+            chain = readable(problem, grown.chains.part([row]), axes)
+            for mended in Draft.of(evidence, metric, problem, chain).mended(MENDED):
+                yield from filter(None, map(mended.written, PRECISIONS))
 
 
 def _worth_a_look(evidence: UnitEvidence, all_: list[Written]) -> Iterator[Node]:
     """Those that lose less than all cheaper ones, cheapest first and somewhat apart."""
     bits = [program_bits(w.program, evidence.scope, evidence.grammar) for w in all_]
-    last, least = 0.0, np.inf
-    for i in sorted(range(len(all_)), key=lambda i: (bits[i], all_[i].loss)):
-        if all_[i].loss < least and bits[i] > APART * last:
-            last, least = bits[i], all_[i].loss
-            yield all_[i].program
+    chosen = thinned(np.array(bits), np.array([w.loss for w in all_]), APART)
+    return (all_[i].program for i in chosen)

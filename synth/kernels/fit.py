@@ -101,6 +101,14 @@ class Problem:
         clipped = np.clip(values, self.low[forms], self.high[forms])
         return np.where(self.turning[forms], values, clipped)
 
+    def on_grid(self, form: int, values: np.ndarray) -> np.ndarray:
+        """(n, p) the grid points nearest to values of a form, but for the rounding of floats."""
+        low, step = self.forms[form].low, self.forms[form].steps
+        size, turning = self.forms[form].sizes, self.turning[form][: len(low)]
+        places = np.rint((values[:, : len(low)] - low) / step)
+        places = np.where(turning, places % size, np.clip(places, 0, size - 1))
+        return np.pad(low + places * step, ((0, 0), (0, self.size - len(low))))
+
     def _cut(self, form: Form, ends: np.ndarray) -> np.ndarray:
         """Ends of ranges, with centres near the window."""
         names = [name for name, _ in form.primitive.parameters]
@@ -159,12 +167,8 @@ def kernels_of(problem: Problem, chains: Chains) -> np.ndarray:
 
 def columns_of(problem: Problem, chains: Chains, kernels: np.ndarray) -> np.ndarray:
     """(B, F, K·m) the columns that gains multiply."""
-    channels, size, _ = problem.blocks.shape
-    count, number, places = kernels.shape
-    seen = problem.blocks @ kernels.reshape(-1, places).T  # (C, F, BK)
-    seen = seen.reshape(channels, size, count, number)
-    mixed = np.einsum("cfbk,bkcm->bfkm", seen, chains.mixes, optimize=True)
-    return mixed.reshape(count, size, -1)
+    seen = _seen(problem, kernels)  # (B, K, F, C)
+    return _side_by_side(seen @ chains.mixes)
 
 
 def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.ndarray]:
@@ -187,34 +191,41 @@ def measured(problem: Problem, chains: Chains) -> Fit:
     """Losses and slopes of chains."""
     kernels, slopes = _with_slopes(problem, chains)
     columns = columns_of(problem, chains, kernels)
-    right = np.einsum("bfn,f->bn", columns, problem.goal)
-    gram = _ridged(columns.transpose(0, 2, 1) @ columns)
-    inverse = np.linalg.inv(gram)
-    gains = np.einsum("bmn,bn->bm", inverse, right)
-    left = problem.goal - np.einsum("bfn,bn->bf", columns, gains)
-    losses = problem.goal @ problem.goal - np.einsum("bn,bn->b", right, gains)  # with the ridge
-    number = chains.forms.shape[1]
-    gains = gains.reshape(len(chains), number, -1)
-    by_channel = np.einsum("bkcm,bkm->bkc", chains.mixes, gains)
-    moves = np.einsum("bkc,cfp,bkqp->bfkq", by_channel, problem.blocks, slopes, optimize=True)
-    moves = moves.reshape(*left.shape, -1)
-    beside = np.einsum("bnm,bfm->bnf", inverse, columns) @ moves
-    moves = moves - columns @ beside
-    return Fit(
-        losses,
-        gains,
-        moves.transpose(0, 2, 1) @ moves,
-        np.einsum("bfq,bf->bq", moves, left),
-    )
+    inverse = np.linalg.inv(_ridged(columns.transpose(0, 2, 1) @ columns))
+    gains = (inverse @ (problem.goal @ columns)[:, :, None])[:, :, 0]
+    left = problem.goal - (columns @ gains[:, :, None])[:, :, 0]
+    gains = gains.reshape(*chains.forms.shape, -1)
+    by_channel = chains.mixes @ gains[..., None]  # (B, K, C, 1)
+    seen = _seen(problem, slopes.reshape(len(chains), -1, slopes.shape[-1]))
+    seen = seen.reshape(*slopes.shape[:3], *seen.shape[2:])  # (B, K, p, F, C)
+    moves = (seen @ by_channel[:, :, None])[..., 0].reshape(len(chains), -1, seen.shape[3])
+    moves = moves.transpose(0, 2, 1)  # (B, F, K·p)
+    moves = moves - columns @ (inverse @ (columns.transpose(0, 2, 1) @ moves))
+    back = moves.transpose(0, 2, 1)
+    slope = (back @ left[:, :, None])[:, :, 0]
+    return Fit((left**2).sum(1), gains, back @ moves, slope)
+
+
+def _seen(problem: Problem, kernels: np.ndarray) -> np.ndarray:
+    """(B, K, F, C) kernels (B, K, P) in each channel, in the root of the metric."""
+    channels, size, places = problem.blocks.shape
+    seen = problem.blocks @ kernels.reshape(-1, places).T  # (C, F, BK)
+    return seen.transpose(2, 1, 0).reshape(*kernels.shape[:2], size, channels)
+
+
+def _side_by_side(columns: np.ndarray) -> np.ndarray:
+    """(B, F, K·m) from (B, K, F, m)."""
+    moved = columns.transpose(0, 2, 1, 3)
+    return moved.reshape(*moved.shape[:2], -1)
 
 
 def losses_of(problem: Problem, chains: Chains) -> np.ndarray:
     """(B,) the losses alone."""
     columns = columns_of(problem, chains, kernels_of(problem, chains))
-    right = np.einsum("bfn,f->bn", columns, problem.goal)
     gram = _ridged(columns.transpose(0, 2, 1) @ columns)
-    gains = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
-    return problem.goal @ problem.goal - np.einsum("bn,bn->b", right, gains)
+    gains = np.linalg.solve(gram, (problem.goal @ columns)[:, :, None])
+    left = problem.goal - (columns @ gains)[:, :, 0]
+    return (left**2).sum(1)
 
 
 def off_default(spec: Parameter) -> float:

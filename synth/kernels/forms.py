@@ -61,6 +61,11 @@ class Form:
         return np.array([isinstance(spec, Real) for spec in self.specs])
 
     @cached_property
+    def sizes(self) -> np.ndarray:
+        """(p,) how many points the grids have."""
+        return np.array([s.size if isinstance(s, Real) else s.high - s.low + 1 for s in self.specs])
+
+    @cached_property
     def steps(self) -> np.ndarray:
         """(p,) the steps of the grids."""
         return np.array([s.step if isinstance(s, Real) else 1 for s in self.specs], dtype=float)
@@ -90,11 +95,11 @@ class Form:
                 result[odd, phase] = -result[odd, phase] % self.periods[phase]
         return result
 
-    def snapped(self, values: Sequence[float]) -> tuple[Value, ...]:
+    def snapped(self, values: Sequence[float] | np.ndarray) -> tuple[Value, ...]:
         """The nearest grid points."""
         return tuple(_snapped(spec, float(v)) for spec, v in zip(self.specs, values, strict=True))
 
-    def node(self, values: Sequence[float]) -> Node:
+    def node(self, values: Sequence[float] | np.ndarray) -> Node:
         """The kernel as a program, for values on their grids."""
         names = (name for name, _ in self.primitive.parameters)
         return call(self.primitive.name, **dict(zip(names, self.snapped(values), strict=True)))

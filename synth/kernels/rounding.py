@@ -7,6 +7,7 @@ that loses a quarter more than the fit, and cheapest first twice as much as the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from synth.kernels.search import WORTH
 MIX = 20.0  # bits that a mix of channels costs more than a named one
 AFTER = 4  # steps of the others after each rounding
 SETTLE = 4  # steps after colours are named
+SLIDE = 3  # steps of a place at once
+DEFAULTS = 4  # that are tried with the others fitted again, at most
 MOVES = 60  # on the grids in the end, at most
 
 
@@ -33,7 +36,7 @@ def readable(problem: Problem, chain: Chains, axes: Sequence[Axis]) -> Readable:
     """A chain of one row with colours named where that is worth it, and its parameters rounded."""
     chain, named = _coloured(problem, chain, axes)
     snapped = _snapped(problem, _within(problem, chain))
-    return Readable(_descended(problem, snapped), named)
+    return Readable(_settled(problem, snapped), named)
 
 
 def _coloured(
@@ -75,41 +78,88 @@ def _snapped(problem: Problem, chain: Chains) -> Chains:
         k, i = _hardest(problem, chain)
         choices = _near(problem, chain, k, i)
         many = chain.part([0] * len(choices))
-        many.values[:, k, i] = [value for value, _ in choices]
+        many.values[:, k, i] = choices
         many.free[:, k, i] = False
         fitted, losses = polish(problem, many, AFTER)
-        bits = np.array([bits for _, bits in choices])
-        best = int(np.argmin(WORTH * np.log(losses) + bits))
+        best = int(np.argmin(losses))
         chain = fitted.part([best])
     return chain
 
 
-def _descended(problem: Problem, chain: Chains) -> Chains:
-    """Single steps on the grids while they pay."""
-    best = _price(problem, chain)[0]
+def _settled(problem: Problem, chain: Chains) -> Chains:
+    """Moved on the grids, and with defaults for what they do as well for, while that pays."""
+    chain, price = _descended(problem, chain)
+    for _ in range(DEFAULTS):
+        tried = _with_a_default(problem, chain)
+        if tried is None:
+            break
+        other, cost = _descended(problem, _snapped(problem, tried))
+        if cost >= price:
+            break
+        chain, price = other, cost
+    return chain
+
+
+def _with_a_default(problem: Problem, chain: Chains) -> Chains | None:
+    """The chain with the parameter at its default that pays most, if any may, and the others of its
+    component fitted again."""
+    away = problem.movable[chain.forms[0]] & (chain.values[0] != problem.defaults[chain.forms[0]])
+    places = np.argwhere(away)
+    if not len(places):
+        return None
+    many = chain.part([0] * len(places))
+    for row, (k, i) in enumerate(places):
+        many.values[row, k, i] = problem.defaults[chain.forms[0, k], i]
+        many.free[row, k] = problem.movable[chain.forms[0, k]]
+        many.free[row, k, i] = False
+    fitted, losses = polish(problem, many, SETTLE)
+    saved = problem.bits[chain.forms[0]][places[:, 0], places[:, 1]]
+    price = WORTH * np.log(losses / losses_of(problem, chain)) - saved
+    best = int(np.argmin(price))
+    return fitted.part([best]) if price[best] < 0 else None
+
+
+def _descended(problem: Problem, chain: Chains) -> tuple[Chains, float]:
+    """Single moves on the grids while they pay, and what the chain costs in the end."""
+    best = float(_price(problem, chain)[0])
     for _ in range(MOVES):
         moves = _moves(problem, chain)
         prices = _price(problem, moves)
         place = int(np.argmin(prices))
         if prices[place] >= best - 1e-9:
             break
-        chain, best = moves.part([place]), prices[place]
-    return chain
+        chain, best = moves.part([place]), float(prices[place])
+    return chain, best
 
 
 def _moves(problem: Problem, chain: Chains) -> Chains:
-    """The chain with one parameter a step up or down, or at its default."""
-    changes = []
-    for k, number in enumerate(chain.forms[0]):
-        for i, spec in enumerate(problem.forms[number].specs):
-            value = float(chain.values[0, k, i])
-            if isinstance(spec, Real):
-                near = {spec.snap(value - spec.step), spec.snap(value + spec.step), spec.default}
-                changes += [(k, i, point) for point in sorted(near - {value})]
-    many = chain.part([0] * len(changes))
-    for row, (k, i, point) in enumerate(changes):
-        many.values[row, k, i] = point
-    return many
+    """The chain with a parameter at its default, or one or two of a component moved by a step; a
+    place by up to SLIDE steps down and right, because along a line that hardly matters."""
+    parts, number = [], chain.forms.shape[1]
+    for k, form in enumerate(chain.forms[0].tolist()):
+        own, able = chain.values[0, k], np.flatnonzero(problem.movable[form])
+        moved = problem.on_grid(form, own + _steps(problem, form, pairs=number == 1))
+        rested = np.repeat(own[None], len(able), axis=0)
+        rested[np.arange(len(able)), able] = problem.defaults[form, able]
+        values = np.repeat(chain.values, len(moved) + len(able), axis=0)
+        values[:, k] = np.concatenate([moved, rested])
+        parts.append(values)
+    values = np.concatenate(parts)
+    return replace(chain.part([0] * len(values)), values=values)
+
+
+def _steps(problem: Problem, form: int, *, pairs: bool) -> np.ndarray:
+    """(n, p) changes of a form's parameters: one, any two where `pairs`, or a place."""
+    unit = problem.steps[form] * np.eye(problem.size)
+    able = [unit[i] for i in np.flatnonzero(problem.movable[form])]
+    both = [sign * b + a for a, b in combinations(able, 2) for sign in (-1, 1)] if pairs else []
+    moves = [sign * move for move in (*able, *both) for sign in (-1, 1)]
+    names = [name for name, _ in problem.forms[form].primitive.parameters]
+    if {"dy", "dx"} <= set(names):
+        down, right = unit[names.index("dy")], unit[names.index("dx")]
+        by = range(-SLIDE, SLIDE + 1)
+        moves += [i * down + j * right for i in by for j in by if i and j]
+    return np.array(moves)
 
 
 def _price(problem: Problem, chains: Chains) -> np.ndarray:
@@ -139,13 +189,9 @@ def _distances(problem: Problem, chain: Chains) -> np.ndarray:
     return np.abs(places - np.rint(places)).ravel()
 
 
-def _near(problem: Problem, chain: Chains, k: int, i: int) -> list[tuple[float, float]]:
-    """Grid points that a parameter may move to, and their bits: its neighbours and the default."""
+def _near(problem: Problem, chain: Chains, k: int, i: int) -> list[float]:
+    """The points of its grid on both sides of a parameter."""
     spec = problem.forms[chain.forms[0, k]].specs[i]
-    value = float(chain.values[0, k, i])
     assert isinstance(spec, Real)  # whole ones are not free
-    half = spec.step / 2
-    found = {spec.snap(value - half), spec.snap(value + half), spec.snap(value)}
-    full = 2.0 + (spec.size - 1).bit_length()
-    points = [(point, 1.0 if point == spec.default else full) for point in sorted(found)]
-    return points if spec.default in found else [*points, (spec.default, 1.0)]
+    value, half = float(chain.values[0, k, i]), spec.step / 2
+    return sorted({spec.snap(value - half), spec.snap(value + half)})

@@ -7,14 +7,15 @@ dictionary, Mallat and Zhang 1993), is fitted alone, then together with those be
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations_with_replacement
 
 import numpy as np
 
 from synth.kernels.fit import Chains, Problem, columns_of, kernels_of, polish
 
-DICTIONARY = 512  # kernels of each form to start from, of which
-STARTS = 2  # are fitted,
-ALONE = 10  # in so many steps; the best
+DICTIONARY = 1024  # kernels of each form to start from, of which
+STARTS = (6, 2)  # are fitted, for the first component and for those that come later,
+ALONE = (20, 10)  # in so many steps; the best
 GROWN = 4  # are fitted together with those before
 TOGETHER = 8  # in so many steps, and
 BEAM = 3  # chains go on
@@ -23,7 +24,10 @@ WORTH = 250.0  # bits that may be paid for a loss e times smaller
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """Chains of one length with their losses (B,), best first by loss and bits."""
+    """Fitted chains of one length with their losses (B,), best first by loss and bits.
+
+    Some may say the same by other parameters: one way may be nearer to the grids than another.
+    """
 
     chains: Chains
     losses: np.ndarray
@@ -31,13 +35,12 @@ class Grown:
 
 def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
     """The chains of 1, 2, … components that write the weights best."""
-    chains: Chains | None = None
-    for _ in range(longest):
-        grown = _longer(problem, chains, seed)
-        fitted, losses = polish(problem, grown, TOGETHER)
-        order = _unlike(fitted, losses, scores(problem, fitted, losses), BEAM)
-        chains = fitted.part(order)
-        yield Grown(chains, losses[order])
+    grown = _singles(problem, seed, STARTS[0], ALONE[0])
+    for _ in range(longest - 1):
+        yield grown
+        chains = grown.chains.part(_unlike(grown, BEAM))
+        grown = _sorted(problem, *polish(problem, _longer(problem, chains, seed), TOGETHER))
+    yield grown
 
 
 def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
@@ -46,39 +49,42 @@ def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
     return WORTH * np.log(np.maximum(losses, np.finfo(float).tiny)) + bits[chains.forms].sum(1)
 
 
-def _longer(problem: Problem, chains: Chains | None, seed: int) -> Chains:
+def _longer(problem: Problem, chains: Chains, seed: int) -> Chains:
     """Each chain with each of the components that promise most beside it."""
-    if chains is None:
-        return _next(problem, seed)
     parts = []
     for row in range(len(chains)):
         one = chains.part([row])
-        columns = columns_of(problem, one, kernels_of(problem, one))[0]
-        new = _next(problem.without(columns), seed)
+        left = problem.without(columns_of(problem, one, kernels_of(problem, one))[0])
+        found = _singles(left, seed, STARTS[1], ALONE[1])
+        new = found.chains.part(_unlike(found, GROWN))
         parts.append(one.part([0] * len(new)).beside(new))
     return Chains(*(np.concatenate(part) for part in zip(*map(_fields, parts), strict=True)))
 
 
-def _next(problem: Problem, seed: int) -> Chains:
-    """Single components that write most of the weights, unlike one another."""
+def _singles(problem: Problem, seed: int, starts: int, steps: int) -> Grown:
+    """Single components that write most of the weights, from so many of each form."""
     forms, values, kernels = dictionary(problem, seed)
     gains = _gains(problem, kernels)
     best = [
-        rows[np.argsort(-gains[rows], kind="stable")[:STARTS]]
+        rows[np.argsort(-gains[rows], kind="stable")[:starts]]
         for rows in (np.flatnonzero(forms == f) for f in range(len(problem.forms)))
     ]
     rows = np.concatenate(best)
-    fitted, losses = polish(problem, singles(problem, forms[rows], values[rows]), ALONE)
-    return fitted.part(_unlike(fitted, losses, scores(problem, fitted, losses), GROWN))
+    return _sorted(problem, *polish(problem, singles(problem, forms[rows], values[rows]), steps))
 
 
-def _unlike(chains: Chains, losses: np.ndarray, score: np.ndarray, count: int) -> list[int]:
-    """The rows of least score, one of those that differ in nothing but the order they came in."""
+def _sorted(problem: Problem, chains: Chains, losses: np.ndarray) -> Grown:
+    order = np.argsort(scores(problem, chains, losses), kind="stable")
+    return Grown(chains.part(order), losses[order])
+
+
+def _unlike(grown: Grown, count: int) -> list[int]:
+    """The first rows, one of those that have the same forms and lose the same."""
+    losses, forms = grown.losses, np.sort(grown.chains.forms, axis=1)
     taken: list[int] = []
-    for row in np.argsort(score, kind="stable").tolist():
+    for row in range(len(losses)):
         same = (
-            np.isclose(losses[row], losses[t], rtol=1e-3)
-            and sorted(chains.forms[row]) == sorted(chains.forms[t])
+            np.isclose(losses[row], losses[t], rtol=1e-3) and (forms[row] == forms[t]).all()
             for t in taken
         )
         if not any(same):
@@ -98,9 +104,12 @@ def singles(problem: Problem, forms: np.ndarray, values: np.ndarray) -> Chains:
 
 def _gains(problem: Problem, kernels: np.ndarray) -> np.ndarray:
     """(N,) how much of the loss each of some kernels (N, P) takes away alone."""
-    seen = np.matmul(kernels, problem.blocks.transpose(0, 2, 1))  # (C, N, F)
-    right = np.einsum("cnf,f->nc", seen, problem.goal)
-    gram = np.einsum("cnf,dnf->ncd", seen, seen, optimize=True)
+    channels = range(problem.channels)
+    seen = kernels @ problem.blocks.transpose(0, 2, 1)  # (C, N, F)
+    right = (seen @ problem.goal).T
+    gram = np.empty((len(kernels), len(channels), len(channels)))
+    for c, d in combinations_with_replacement(channels, 2):
+        gram[:, c, d] = gram[:, d, c] = (seen[c] * seen[d]).sum(1)
     gram += 1e-3 * np.einsum("ncc->n", gram)[:, None, None] * np.eye(problem.channels)
     gram += np.finfo(float).tiny * np.eye(problem.channels)
     return np.einsum("nc,nc->n", right, np.linalg.solve(gram, right[:, :, None])[:, :, 0])
