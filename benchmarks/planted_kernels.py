@@ -70,7 +70,8 @@ def find_planted(seed: int) -> Iterator[Found]:
 
 def _offsets(size: int) -> list[tuple[int, int]]:
     reach = size // 2
-    return list(product(range(-reach, reach + 1), repeat=2))
+    steps = range(-reach, reach + 1)
+    return [(down, right) for down in steps for right in steps]
 
 
 def _planted(form: Form, window: Window, channels: int, rng: np.random.Generator) -> Node:
@@ -105,7 +106,7 @@ def _evidence(
     programs: list[Node], size: int, channels: int, grammar: Grammar, rng: np.random.Generator
 ) -> LayerEvidence:
     """A layer of the programs' weights, disturbed, on images."""
-    layer = nn.Conv2d(channels, len(programs), size)
+    layer = nn.Conv2d(channels, len(programs), size, bias=False)
     scope = read_network(nn.Sequential(layer), torch.zeros(1, channels, SIDE, SIDE)).layers[0].scope
     for unit, program in enumerate(programs):
         slots, constants = _slots(program, scope, grammar)
@@ -113,7 +114,6 @@ def _evidence(
         weights = weights + NOISE * np.sqrt((weights**2).mean()) * rng.standard_normal(len(weights))
         with torch.no_grad():
             layer.weight[unit] = torch.from_numpy(weights.reshape(channels, size, size))
-            layer.bias[unit] = 0.0
     images = np.concatenate(list(noise_images(IMAGES, channels, SIDE, int(rng.integers(2**31)))))
     half = len(images) // 2
     network = read_network(nn.Sequential(layer), torch.from_numpy(images[:1]))

@@ -263,10 +263,10 @@ def _over_row(skeleton: Node, case: Case, row: np.ndarray) -> np.ndarray:
 
 
 def _decodes(case: Case) -> str | None:
-    taps = [tuple(value for _, value in node.params) for node in taps_of(case.program)]
-    banks = [leaf for leaf in leaves([case.program]) if leaf.op == "bank"]
-    taps += [(b["name"], c, 0, 0) for b in banks for c in range(int(b["channels"]))]  # type: ignore
-    scope = Scope("unit", 1, tuple(taps))
+    banks = (leaf for leaf in leaves([case.program]) if leaf.op == "bank")
+    whole = (tap(b["name"], c) for b in banks for c in range(b["channels"]))  # type: ignore
+    taps = dict.fromkeys((*taps_of(case.program), *whole))
+    scope = Scope("unit", 1, tuple(tuple(v for _, v in node.params) for node in taps))  # type: ignore
     source = (LayerSource(scope, (case.program,)),)
     stream = encode(source, case.grammar)
     if not len(stream):

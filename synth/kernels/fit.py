@@ -64,9 +64,14 @@ class Problem:
         return np.stack([self._padded(self._cut(form, form.high)) for form in self.forms])
 
     @cached_property
+    def periods(self) -> np.ndarray:
+        """(forms, p) periods, zero where there is none."""
+        return np.stack([self._padded(form.periods) for form in self.forms])
+
+    @cached_property
     def turning(self) -> np.ndarray:
         """(forms, p) whether a parameter has a period, and so no ends."""
-        return np.stack([self._padded(form.periods) > 0 for form in self.forms])
+        return self.periods > 0
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -142,6 +147,10 @@ class Chains:
         rows = np.asarray(rows, dtype=int)
         return Chains(self.forms[rows], self.values[rows], self.free[rows], self.mixes[rows])
 
+    def without(self, k: int) -> "Chains":
+        """All components but the k-th."""
+        return Chains(*(np.delete(part, k, axis=1) for part in vars(self).values()))
+
     def beside(self, other: "Chains") -> "Chains":
         """The components of both, chain by chain."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
@@ -162,7 +171,7 @@ class Fit:
 def kernels_of(problem: Problem, chains: Chains) -> np.ndarray:
     """(B, K, P) the kernels of all components."""
     flat = chains.values.reshape(-1, problem.size)
-    return _kernels(problem, chains.forms.ravel(), flat).reshape(*chains.forms.shape, -1)
+    return kernels_at(problem, chains.forms.ravel(), flat).reshape(*chains.forms.shape, -1)
 
 
 def columns_of(problem: Problem, chains: Chains, kernels: np.ndarray) -> np.ndarray:
@@ -263,13 +272,13 @@ def _with_slopes(problem: Problem, chains: Chains) -> tuple[np.ndarray, np.ndarr
         [chains.values[:, :, None], chains.values[:, :, None] + nudges], axis=2
     )  # (B, K, 1 + p, p)
     forms = np.repeat(chains.forms.ravel(), size + 1)
-    kernels = _kernels(problem, forms, nearby.reshape(-1, size))
+    kernels = kernels_at(problem, forms, nearby.reshape(-1, size))
     kernels = kernels.reshape(count, number, size + 1, -1)
     slopes = (kernels[:, :, 1:] - kernels[:, :, :1]) / DIFFERENCE
     return kernels[:, :, 0], np.where(chains.free[..., None], slopes, 0.0)
 
 
-def _kernels(problem: Problem, forms: np.ndarray, values: np.ndarray) -> np.ndarray:
+def kernels_at(problem: Problem, forms: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(S, P) the kernels of forms (S,) with values (S, p)."""
     result = np.empty((len(forms), len(problem.window.down)))
     for number in np.unique(forms):

@@ -13,7 +13,7 @@ import numpy as np
 
 from grammars.primitive import Real
 from synth.kernels.colours import Axis
-from synth.kernels.fit import Chains, Problem, losses_of, measured, polish
+from synth.kernels.fit import Chains, Problem, kernels_at, losses_of, measured, polish
 from synth.kernels.search import WORTH
 
 MIX = 20.0  # bits that a mix of channels costs more than a named one
@@ -36,7 +36,7 @@ def readable(problem: Problem, chain: Chains, axes: Sequence[Axis]) -> Readable:
     """A chain of one row with colours named where that is worth it, and its parameters rounded."""
     chain, named = _coloured(problem, chain, axes)
     snapped = _snapped(problem, _within(problem, chain))
-    return Readable(_settled(problem, snapped), named)
+    return Readable(_facing(problem, _settled(problem, snapped)), named)
 
 
 def _coloured(
@@ -160,6 +160,22 @@ def _steps(problem: Problem, form: int, *, pairs: bool) -> np.ndarray:
         by = range(-SLIDE, SLIDE + 1)
         moves += [i * down + j * right for i in by for j in by if i and j]
     return np.array(moves)
+
+
+def _facing(problem: Problem, chain: Chains) -> Chains:
+    """The same with positive gains, where half a turn of a kernel is its negative."""
+    gains, values = measured(problem, chain).gains[0], chain.values.copy()
+    for k, form in enumerate(chain.forms[0].tolist()):
+        if gains[k][np.argmax(np.abs(gains[k]))] > 0:
+            continue
+        for i in np.flatnonzero(problem.periods[form] == 360.0):
+            turned = values[0, k].copy()
+            turned[i] += 180.0
+            pair = np.stack([values[0, k], problem.on_grid(form, turned[None])[0]])
+            if np.abs(kernels_at(problem, np.array([form, form]), pair).sum(0)).max() < 1e-9:
+                values[0, k] = pair[1]
+                break
+    return replace(chain, values=values)
 
 
 def _price(problem: Problem, chains: Chains) -> np.ndarray:

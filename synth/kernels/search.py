@@ -32,6 +32,16 @@ class Grown:
     chains: Chains
     losses: np.ndarray
 
+    def before(self, other: "Grown") -> "Grown":
+        """Behind the first chain of another."""
+        chains = Chains(
+            *(
+                np.concatenate([theirs[:1], ours])
+                for theirs, ours in zip(_fields(other.chains), _fields(self.chains), strict=True)
+            )
+        )
+        return Grown(chains, np.append(other.losses[:1], self.losses))
+
 
 def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
     """The chains of 1, 2, … components that write the weights best."""
@@ -39,8 +49,31 @@ def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
     for _ in range(longest - 1):
         yield grown
         chains = grown.chains.part(_unlike(grown, BEAM))
-        grown = _sorted(problem, *polish(problem, _longer(problem, chains, seed), TOGETHER))
+        grown = _fitted(problem, _longer(problem, chains, seed))
+        grown = _swapped(problem, grown, seed)
     yield grown
+
+
+def _fitted(problem: Problem, chains: Chains) -> Grown:
+    return _sorted(problem, *polish(problem, chains, TOGETHER))
+
+
+def _swapped(problem: Problem, grown: Grown, seed: int) -> Grown:
+    """With the best chain's components found anew, one after the other, beside the rest of it.
+
+    The first component of a chain was to write all by itself, and often is of no use later.
+    """
+    best = grown.chains.part([0])
+    for k in range(best.forms.shape[1]):
+        rest = best.without(k)
+        found = _fitted(problem, _longer(problem, rest, seed))
+        if (
+            scores(problem, found.chains, found.losses)[0]
+            < scores(problem, best, grown.losses[:1])[0]
+        ):
+            best = found.chains.part([0])
+            grown = grown.before(found)
+    return grown
 
 
 def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
