@@ -111,9 +111,9 @@ class _Emission:
         )
         if any(is_kernel(primitive) for primitive in self.primitives):
             yield (
-                "Kernels are tables of weights by position, which conv cuts to the window of a "
-                "layer and slides over maps: image[:, 0] is the map of channel 0, image_0 its "
-                "value at a position."
+                "Kernels are tables of weights by position, which conv cuts to the window of its "
+                "layer and slides over maps: under conv, x[:, 0] is the whole map of channel 0 of "
+                "x, and x_0 elsewhere its value where a window has its offset 0."
             )
         families = [family for plan in self.plans.values() for family in plan.families]
         if families:
@@ -218,8 +218,11 @@ class _Emission:
 
     @cached_property
     def plans(self) -> dict[str, Plan]:
-        kernels = KernelTexts(self.grammar)
-        return {c.layer.name: Plan(c, kernels) for c in self.choices}
+        return {c.layer.name: Plan(c, self.kernels) for c in self.choices}
+
+    @cached_property
+    def kernels(self) -> KernelTexts:
+        return KernelTexts(self.grammar)
 
     @cached_property
     def programs(self) -> tuple[Node, ...]:
@@ -236,8 +239,7 @@ class _Emission:
     @cached_property
     def carried(self) -> dict[str, str]:
         """What the functions of kernels refer to, as source by name."""
-        kernels = KernelTexts(self.grammar).carried
-        found = (kernels[p.name] for p in self.primitives if is_kernel(p))
+        found = (self.kernels.carried[p.name] for p in self.primitives if is_kernel(p))
         parts = {name: text for parts in found for name, text in parts.items()}
         return {name: renamed(parts[name], self.hidden) for name in sorted(parts)}
 
