@@ -122,17 +122,18 @@ def convolution(window, *, stride=(1, 1), dilation=(1, 1), padding=(0, 0)):
     The middle of w is at cell (k - 1) // 2 of the k cells of an axis. Outside the maps is 0.
     """
 
+    reach = max((k - 1) * d for k, d in zip(window, dilation, strict=True))
+
     def conv(w, maps):
-        reach = max((k - 1) * d for k, d in zip(window, dilation, strict=True))
         middle = len(w) // 2 + reach
         rows, columns = (
-            [middle + (cell - (k - 1) // 2) * d for cell in range(k)]
+            slice(middle - (k - 1) // 2 * d, middle + k // 2 * d + 1, d)
             for k, d in zip(window, dilation, strict=True)
         )
-        cut = torch.nn.functional.pad(w, (reach, reach, reach, reach))[rows][:, columns]
+        weight = torch.nn.functional.pad(w, (reach, reach, reach, reach))[rows, columns].to(maps)
         maps = maps.reshape(len(maps), *[1] * (4 - maps.dim()), *maps.shape[1:])
         return torch.nn.functional.conv2d(
-            maps, cut[None, None].to(maps), None, stride, padding, dilation
+            maps, weight[None, None], None, stride, padding, dilation
         )[:, 0]
 
     return conv
