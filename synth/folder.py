@@ -47,10 +47,17 @@ class Finished:
 
     @cached_property
     def grammar(self) -> Any:
-        """The primitives that its programs may have."""
-        from synth.origin import grammar_of
+        """The primitives that its programs may have: the user's too, where their files are."""
+        from grammars.grammar import GrammarError, load_grammar
 
-        return grammar_of(self.folder)
+        with Store(self.folder, create=False) as store:
+            known = store.description() or {}
+        try:
+            search, beside = known["search"], Path(known["config"]).parent
+            files = [beside / file for file in search["grammar"]]
+            return load_grammar(files=files, tags=search["tags"], installed=search["plugins"])
+        except (GrammarError, KeyError, TypeError):  # they are elsewhere, or the run is an old one
+            return load_grammar(tags=None)
 
     @property
     def claims(self) -> tuple[Row, ...]:

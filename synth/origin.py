@@ -7,7 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grammars.grammar import Grammar, GrammarError, load_grammar
 from synth import config_rules as rules
 from synth.config import TABLES, Config, load_config
 from synth.errors import InputError
@@ -51,19 +50,6 @@ def job_of(folder: Path, moved: Path | None = None) -> "Job":
         job = load_job(load_config(path, {**flags, "run.out": str(folder)}))
         _check_same(store, folder, job)
     return job
-
-
-def grammar_of(folder: Path) -> Grammar:
-    """The primitives of a run folder's programs: the user's too, where their files are at hand."""
-    with Store(folder, create=False) as store:
-        path, flags = _origin(store, folder)
-    try:
-        config = load_config(path, {**flags, "run.out": str(folder)})
-        search = config.search
-        files = [config.folder / file for file in search.grammar]
-        return load_grammar(files=files, tags=search.tags, installed=search.plugins)
-    except (InputError, GrammarError):
-        return load_grammar(tags=None)
 
 
 def _origin(store: Store, folder: Path) -> tuple[Path, dict[str, Any]]:
