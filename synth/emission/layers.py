@@ -64,8 +64,14 @@ class LayerWriter:
         layer, grammar = self.layer, self.plan.grammar
         plain = layer.geometry == Geometry((1, 1))
         plain = plain and not any(_reads_atoms(p, grammar) for p in self.lines.values())
-        kind = Columns if plain or (self._flat and not self._channels) else Windows
+        unread = not self._channels and not self._slides
+        kind = Columns if plain or (self._flat and unread) else Windows
         return kind(layer, self.source, self.ranks, self.support["channels"])
+
+    @cached_property
+    def _slides(self) -> bool:
+        """Kernels slide over the source."""
+        return any(has_kernels(p, self.plan.grammar) for p in self.lines.values())
 
     @property
     def _flat(self) -> bool:
@@ -131,7 +137,7 @@ class LayerWriter:
 
     def _kernels(self) -> Iterator[str]:
         """Say how kernels slide over the source."""
-        if any(has_kernels(p, self.plan.grammar) for p in self.lines.values()):
+        if self._slides:
             geometry = self.layer.geometry
             details = ", ".join([f"{geometry.window}", *geometry_text(geometry)])
             yield assign(CONV, f"{self.support['convolution']}({details})")

@@ -261,6 +261,25 @@ def test_sequences_and_groups(tmp_path: Path) -> None:
     assert of(apart, tmp_path, *each).error(torch.randn(3, 3, 6, 6)) <= 1e-6
 
 
+def test_dense_layers(tmp_path: Path) -> None:
+    """A window that is the whole map has its middle too; numbers have no surroundings."""
+    parts = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 5, 2)
+    read_ = read(nn.Sequential(*parts), 3, 8, 7)
+    wide = kernel("gaussian", sigma=6.0, dy=-4.0)
+    programs = (linear([(0.5, conv(wide, tap("0", 1))), (1.0, tap("0", 2, 3, -2))], 0.25), None)
+    dense = choice(read_.layers[1], dict(enumerate(programs)))
+    result = emitted(
+        read_,
+        tmp_path,
+        choose=lambda la: dense if la is read_.layers[1] else None,
+        grammar=grammar(),
+    )
+    assert result.error(torch.randn(3, 3, 8, 7)) <= 1e-6 and "conv(gaussian(" in result.text
+    flat = read(nn.Sequential(nn.Linear(3, 2)), 3)
+    numbers = of(flat, tmp_path, conv(GABOR, linear([(0.5, RED), (1.0, BLUE)])), None)
+    assert numbers.error(torch.randn(4, 3)) <= 1e-6
+
+
 def test_many_groups_keep_their_lines(tmp_path: Path) -> None:
     """Kernels of a layer of many groups are lines, and not rows of a table."""
     many = 32
