@@ -15,20 +15,11 @@ from grammars.primitive import LEAVES_AND_SUMS, Primitive, Real
 from grammars.program import Node, Sort, walk
 from synth.emission import runtime
 from synth.emission.layout import docstring, returned
+from synth.emission.mixes import mix_text
 
 MODULES = ("builtins", "functools", "json", "math", "operator", "pathlib", "torch")
-BUILTINS = (
-    "ValueError",
-    "bool",
-    "bytearray",
-    "float",
-    "getattr",
-    "int",
-    "len",
-    "range",
-    "vars",
-    "zip",
-)
+BUILTINS = ("ValueError", "bool", "bytearray", "float", "getattr")
+BUILTINS += ("int", "len", "range", "vars", "zip")
 RESERVED = frozenset({*MODULES, *BUILTINS, "WEIGHTS", "forward"})
 """Names that the emitted file uses and no primitive can have."""
 
@@ -235,7 +226,7 @@ def _expression(primitive: Primitive, use: Use, params: Mapping[str, Any]) -> st
     """The body as a Python expression of the arguments."""
     where = f"the primitive {primitive.name!r} cannot be emitted"
     if primitive.args == (Sort.BANK,) and primitive.result is Sort.ATOM:
-        return _mix(primitive, use, params, where)
+        return _tidy(mix_text(primitive, _arguments(primitive)[0], use.channels or 0, params))
     if {*primitive.args, primitive.result} - {Sort.FIELD, Sort.ATOM}:
         raise ValueError(f"{where}: of whole banks, only mixes have a text")
     names = _arguments(primitive)
@@ -252,36 +243,6 @@ def _expression(primitive: Primitive, use: Use, params: Mapping[str, Any]) -> st
         text = result(Offset(row), Offset(column))
         return f"atom(lambda {row}, {column}: {_tidy(text)})"
     return _tidy(result)
-
-
-def _mix(primitive: Primitive, use: Use, params: Mapping[str, Any], where: str) -> str:
-    """The mix of a bank's channels as an expression of its maps (N, C, …)."""
-    (bank,) = _arguments(primitive)
-
-    def channel(number: int) -> Callable[[int, int], str]:
-        return lambda i, j: f"{bank}[:, {number}]" if i == j == 0 else _no_reader()
-
-    try:
-        mixed = primitive.body(
-            _Mixes(_no_reader), list(map(channel, range(use.channels or 0))), **params
-        )
-        return _tidy(mixed(0, 0))
-    except Unsupported as gap:
-        raise ValueError(f"{where}: {gap}") from None
-
-
-class _Mixes(TextAlgebra):
-    """Sums as people write them: without zeros and ones."""
-
-    def linear(self, weights: Sequence[float], values: Sequence[str], bias: float) -> str:
-        terms = [(w, v) for w, v in zip(weights, values, strict=True) if w]
-        text = "".join(f" {'-' if w < 0 else '+'} {_times(abs(w))}{v}" for w, v in terms)
-        text += f" + {bias!r}" if bias or not terms else ""
-        return f"({text.removeprefix(' + ').lstrip()})"
-
-
-def _times(size: float) -> str:
-    return "" if size == 1.0 else f"{size!r} * "
 
 
 def _value(name: str, sort: Sort) -> str | Callable[[Any, Any], str]:

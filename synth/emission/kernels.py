@@ -106,7 +106,12 @@ def carried(primitive: Primitive) -> dict[str, str]:
         found[name] = _carried(name, value)
         if isinstance(value, FunctionType):
             todo += [(inner, value.__globals__) for inner in _unknown(found[name])]
-    return dict(sorted(found.items()))
+    return in_order(found)
+
+
+def in_order(parts: Mapping[str, str]) -> dict[str, str]:
+    """Sources by name, with numbers before the functions whose defaults they may be."""
+    return dict(sorted(parts.items(), key=lambda pair: (pair[1].startswith("def "), pair[0])))
 
 
 def local_words(primitive: Primitive) -> set[str]:

@@ -31,7 +31,7 @@ from synth.emission.helpers import (
     support_sources,
     uses_of,
 )
-from synth.emission.kernels import KernelTexts, is_kernel, kernel_source
+from synth.emission.kernels import KernelTexts, in_order, is_kernel, kernel_source
 from synth.emission.layers import LayerWriter, status_counts
 from synth.emission.layout import docstring
 from synth.emission.maps import CONV
@@ -241,7 +241,7 @@ class _Emission:
         """What the functions of kernels refer to, as source by name."""
         found = (self.kernels.carried[p.name] for p in self.primitives if is_kernel(p))
         parts = {name: text for parts in found for name, text in parts.items()}
-        return {name: renamed(parts[name], self.hidden) for name in sorted(parts)}
+        return {name: renamed(text, self.hidden) for name, text in in_order(parts).items()}
 
     @cached_property
     def identifiers(self) -> Identifiers:

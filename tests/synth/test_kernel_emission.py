@@ -195,9 +195,9 @@ from grammars.primitive import Bank, Atom, Field, Weights, primitive, real
 REACH = 1.5
 
 
-def falloff(np, x: float) -> float:
+def _falloff(np, x: float, reach: float = REACH) -> float:
     """It falls."""
-    return np.exp(-np.abs(x) / REACH)
+    return np.exp(-np.abs(x) / reach)
 
 
 @primitive(tags=("kernel",))
@@ -205,7 +205,7 @@ def ridge(k, *, sharp=real(0.5, 4.0, step=0.5, default=1.0)) -> Weights:
     def kernel(np, y, x):
         # a comment that stays
         u, _ = turned(np, y, x, 45.0, 0.0, 0.0)
-        return sharp * falloff(np, u) * abs(y) / (1 + abs(x))
+        return sharp * _falloff(np, u) * abs(y) / (1 + abs(x))
 
     return k.table(kernel)
 
@@ -245,6 +245,7 @@ def test_kernels_of_a_user(tmp_path: Path) -> None:
     chosen = choice(read_.layers[0], dict(enumerate(programs)))
     result = emitted(read_, tmp_path, choose=lambda _: chosen, grammar=mine)
     assert result.error(torch.randn(3, 4, 9, 9)) <= 1e-6
+    assert "def _falloff(np, x, reach = REACH):" in result.text
     assert "REACH = 1.5" in result.text and "# a comment that stays" in result.text
     assert "builtins.abs(y)" in result.text and "def odd" not in result.text
     assert "m0_0 = relu(conv(ridge(sharp=1.5), mean(input_1)))" in result.text
