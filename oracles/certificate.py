@@ -22,7 +22,8 @@ text is valid Python: taps ``identifier`` or ``shift(identifier, dy=1, dx=-1)`` 
 be missing), their products with a number (of one sign at most) in either order, ``+``, ``-`` and
 parentheses, and at most one head around it all: relu(a), abs(a), leaky_relu(a, slope=s),
 prelu(a, slope=s), clip(a, low=l, high=h), sigmoid(a), tanh(a), gelu(a), silu(a), hardsigmoid(a),
-hardswish(a); or a bare number. References to siblings must have been expanded.
+hardswish(a); or a bare number. References to siblings must have been expanded, and kernels written
+out as the taps of the layer's window.
 """
 
 import hashlib

@@ -19,7 +19,7 @@ from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
 from grammars.interpreters.rational import RationalAlgebra
 from grammars.interpreters.text import HELPERS, TextAlgebra
 from grammars.interpreters.torch import TorchAlgebra
-from grammars.program import Node, leaves, linear, tap, taps_of
+from grammars.program import Node, Sort, leaves, linear, tap, taps_of
 from grammars.text import format_program, parse_program
 from oracles.contract_cases import POINTS, Case, as_array
 from oracles.interval import IntervalAlgebra
@@ -38,7 +38,7 @@ def checks_by_interpreter() -> Mapping[str, tuple[Check, ...]]:
     return {
         "torch": (_shape, _deterministic, _broadcast, _single_precision, _gradient),
         "rational": (_rational,),
-        "affine": (_affine,),
+        "affine": (_affine, _outside),
         "text": (_text, _parses_back),
         "interval": (_encloses, _nests),
         "z3": (_z3,),
@@ -254,6 +254,20 @@ def _lipschitz(case: Case) -> str | None:
     if steep <= float(bound) * (1 + 1e-9) + 1e-9:
         return None
     return f"the Lipschitz constant {bound} is exceeded: {steep}"
+
+
+def _outside(case: Case) -> str | None:
+    """What mixes a bank for kernels to read is None where the channels are: outside of a window."""
+    node = case.program
+    if case.grammar[node.op].args != (Sort.BANK,):
+        return None
+    try:
+        evaluate(node, AffineAlgebra(frozenset()), case.grammar)
+    except KeyError:  # there is nothing to read, as it should be
+        return None
+    except (AttributeError, TypeError) as error:
+        return f"computes with None outside of a window ({error}): see grammars.evaluation.mixed"
+    return "has a value outside of a window, where its channels have none"
 
 
 def _over_row(skeleton: Node, case: Case, row: np.ndarray) -> np.ndarray:

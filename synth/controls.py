@@ -14,7 +14,8 @@ from torch import Tensor, fx, nn
 
 from grammars.coding import Column, Scope, program_bits
 from grammars.grammar import Grammar
-from grammars.program import PRE, Node, linear, tap, terms_of, walk
+from grammars.primitive import Parameter, Real
+from grammars.program import PRE, Node, Sort, Value, leaves, linear, tap, taps_of, terms_of
 from grammars.siblings import references
 from synth.assembly import LayerChoice, UnitChoice
 from synth.batches import HELD, Inputs, batch_size
@@ -80,9 +81,9 @@ def random_program(
     """Choices of the same forms and nearly the same bits that compute something else.
 
     Each sum keeps its bias, its number of terms and the sizes of its coefficients, which change
-    places and signs; taps move to random columns, and references to other siblings. Of a few draws
-    for a unit, the one is taken that keeps the bits so far nearest to the original's. Opaque and
-    constant units stay.
+    places and signs; taps move to random columns, and references to other siblings; kernels get
+    other parameters. Of a few draws for a unit, the one is taken that keeps the bits so far nearest
+    to the original's. Opaque and constant units stay.
     """
     generator = np.random.default_rng(seed)
     result, ahead = [], 0
@@ -104,10 +105,10 @@ def _drawn_unit(
     ahead: int,
 ) -> UnitChoice:
     """A random unit of the form of `unit`, with `ahead` bits too many spent before it."""
-    if unit.program is None or not any(n.op == "tap" for n in walk(unit.program)):
+    if unit.program is None or not leaves([unit.program]):
         return unit
     scope = choice.scope.of(unit.channel)
-    shuffle = _Shuffle(scope, _plain(choice, unit.channel), generator)
+    shuffle = _Shuffle(scope, _plain(choice, unit.channel), grammar, generator)
     drawn = [shuffle.node(unit.program) for _ in range(DRAWS)]
     others = [p for p in drawn if p != unit.program] or drawn
     priced = [(program_bits(p, scope, grammar), p) for p in others]
@@ -130,6 +131,7 @@ class _Shuffle:
 
     scope: Scope
     siblings: Sequence[int]
+    grammar: Grammar
     generator: np.random.Generator
 
     def node(self, node: Node) -> Node:
@@ -138,7 +140,28 @@ class _Shuffle:
             return self.taps([node])[0]
         if node.op == "linear":
             return self.sum(node)
-        return Node(node.op, tuple(self.node(a) for a in node.args), node.params)
+        if self.grammar[node.op].result is Sort.WEIGHTS:
+            return Node(node.op, tuple(map(self.node, node.args)), self.params(node))
+        below = self if Sort.WEIGHTS not in self.grammar[node.op].args else self.under(node)
+        return Node(node.op, tuple(map(below.node, node.args)), node.params)
+
+    def under(self, node: Node) -> "_Shuffle":
+        """What draws the sources of a kernel: channels where they are, if it reads no others."""
+        columns = tuple(column for column in self.scope.columns if column[2:] == (0, 0))
+        middle = Scope(self.scope.bank, self.scope.channels, columns)
+        apart = not all(_key(tap_) in middle.index for tap_ in taps_of(node))
+        return self if apart else replace(self, scope=middle)
+
+    def params(self, node: Node) -> tuple[tuple[str, Value], ...]:
+        """Values from anywhere on the grids, for those that are not at their default."""
+        specs = dict(self.grammar[node.op].parameters)
+        pairs = ((name, specs[name], value) for name, value in node.params)
+        return tuple((n, v if v == s.default else self.value(s)) for n, s, v in pairs)
+
+    def value(self, spec: Parameter) -> Value:
+        if isinstance(spec, Real):
+            return spec.value(int(self.generator.integers(spec.size)))
+        return int(self.generator.integers(spec.low, spec.high + 1))
 
     def sum(self, node: Node) -> Node:
         terms, bias = terms_of(node)

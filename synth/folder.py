@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ class Finished:
     summary: Row
     rows: tuple[Row, ...]
     directions: tuple[Row, ...] = ()
+
+    @cached_property
+    def grammar(self) -> Any:
+        """The primitives that its programs may have: the user's too, where their files are."""
+        from grammars.grammar import GrammarError, load_grammar
+
+        with Store(self.folder, create=False) as store:
+            known = store.description() or {}
+        try:
+            search, beside = known["search"], Path(known["config"]).parent
+            files = [beside / file for file in search["grammar"]]
+            return load_grammar(files=files, tags=search["tags"], installed=search["plugins"])
+        except (GrammarError, KeyError, TypeError):  # they are elsewhere, or the run is an old one
+            return load_grammar(tags=None)
 
     @property
     def claims(self) -> tuple[Row, ...]:
@@ -157,30 +172,36 @@ def _mismatch(run: Finished, row: Row, certificate: Row | None) -> str | None:
 
 
 def _expanded(run: Finished, row: Row) -> str | None:
-    """The program of a unit free of siblings, as text; None where it cannot be read."""
-    from grammars.grammar import load_grammar
-    from grammars.names import Names
+    """The program of a unit free of siblings and kernels, as text; None where it cannot be read."""
     from grammars.siblings import expand
     from grammars.text import format_program, parse_program
+    from synth.unfolding import unfolded
 
-    grammar, siblings = load_grammar(), run.layers[row["layer"]]
-    names = Names({}, given=_names(run, row["layer"]))
-
-    def program(channel: int) -> Any:
-        return parse_program(siblings[channel]["program"], names, grammar)
-
+    siblings, own = run.layers[row["layer"]], f"units of {row['layer']}"
     try:
-        plain = expand(program(row["channel"]), row["layer"], program, grammar)
-        return format_program(plain, names, grammar, full=True)
-    except (ValueError, KeyError, AttributeError):  # an edited file: whatever it says now
+        grammar, names, window = run.grammar, *_source(run, row["layer"], own)
+
+        def program(channel: int) -> Any:
+            return parse_program(siblings[channel]["program"], names, grammar)
+
+        plain = expand(program(row["channel"]), own, program, grammar)
+        return format_program(unfolded(plain, window, grammar), names, grammar, full=True)
+    except (ValueError, KeyError, TypeError, AttributeError):  # an edited file: whatever it says
         return None
 
 
-def _names(run: Finished, layer: str) -> dict[tuple[str, int], str]:
-    """What the programs of a layer read: its source, as the certificates name it, and itself."""
-    source = _read(run.folder / "certificates.json")["layers"][layer]["names"]
-    own = {(layer, row["channel"]): row["name"] for row in run.layers[layer]}
-    return {(f"source of {layer}", channel): name for name, channel in source.items()} | own
+def _source(run: Finished, layer: str, own: str) -> tuple[Any, Set[tuple[str, int, int, int]]]:
+    """What the programs of a layer read: names of its source, as the certificates have it, and of
+    its units as the bank `own`; and the taps of its window."""
+    from grammars.names import Names
+
+    known = _read(run.folder / "certificates.json")["layers"][layer]
+    channels, names = known["channels"], {c: name for name, c in known["names"].items()}
+    bank = names[0].removesuffix("_0")  # what a text calls the bank as a whole
+    given = {(bank, channel): name for channel, name in names.items()}
+    given |= {(own, row["channel"]): row["name"] for row in run.layers[layer]}
+    window = product((bank,), range(channels), known["rows"], known["columns"])
+    return Names({bank: channels}, given=given), frozenset(window)
 
 
 def _certificates(folder: Path) -> dict[str, Row]:

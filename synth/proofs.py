@@ -25,6 +25,7 @@ from oracles.prove import prove_layer
 from synth.affine import affine_forms, by_group, chosen, unit_bank, unit_box
 from synth.assembly import LayerChoice, Status, opaque_unit, source_index
 from synth.evidence import Ranges
+from synth.unfolding import unfolded
 
 DOMAIN = "envelope"
 TOGETHER = 16  # units that are proved in one task
@@ -117,14 +118,23 @@ def save_certificates(
     names: Names,
     grammar: Grammar,
 ) -> None:
-    """Write the certificates of all checked proofs, and the numbers that they speak of."""
+    """Write the certificates of all checked proofs, and the numbers that they speak of.
+
+    They hold programs free of siblings and kernels, for a checker that knows sums of taps alone.
+    """
     layers = [_certified_layer(ranges[c.layer.name], names) for c in choices]
     programs = {c.layer.name: c.expanded(grammar) for c in choices}
+    windows = {c.layer.name: source_index(c.scope) for c in choices}
     units = [
         CertifiedUnit(
             layer=p.layer,
             channel=p.channel,
-            program=format_program(programs[p.layer][p.channel], names, grammar, full=True),
+            program=format_program(
+                unfolded(programs[p.layer][p.channel], windows[p.layer], grammar),
+                names,
+                grammar,
+                full=True,
+            ),
             claim=Claim(p.epsilon, DOMAIN),
             proof=p.verdict,
         )

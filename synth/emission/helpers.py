@@ -11,25 +11,37 @@ from typing import Any
 
 from grammars.evaluation import Unsupported
 from grammars.interpreters.text import HELPERS, TextAlgebra
-from grammars.primitive import Primitive, Real
+from grammars.primitive import LEAVES_AND_SUMS, Primitive, Real
 from grammars.program import Node, Sort, walk
 from synth.emission import runtime
 from synth.emission.layout import docstring, returned
+from synth.emission.mixes import mix_text
 
-MODULES = ("builtins", "json", "math", "operator", "pathlib", "torch")
-BUILTINS = ("ValueError", "bytearray", "float", "getattr", "int", "len", "range", "vars", "zip")
+MODULES = ("builtins", "functools", "json", "math", "operator", "pathlib", "torch")
+BUILTINS = ("ValueError", "bool", "bytearray", "float", "getattr")
+BUILTINS += ("int", "len", "range", "vars", "zip")
 RESERVED = frozenset({*MODULES, *BUILTINS, "WEIGHTS", "forward"})
 """Names that the emitted file uses and no primitive can have."""
 
-_RUNTIME = ("atom", "channels", "stack", "joined", "head", "pre", "load_weights", "table")
+KERNEL = "kernel"
+"""The supporting function that makes the table of a kernel's formula."""
+
+_RUNTIME = (
+    *("atom", "channels", "convolution", "stack", "joined", "head", "pre", "load_weights", "table"),
+    *("Numpy", "float64", KERNEL),
+)
 
 
 @dataclass(frozen=True)
 class Use:
-    """How programs use a primitive: with so many arguments and these parameters."""
+    """How programs use a primitive: with so many arguments and these parameters.
+
+    `channels` are those of the bank that it takes, if it takes one.
+    """
 
     arity: int
     params: tuple[tuple[str, Any], ...]
+    channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,17 +66,28 @@ def uses_of(programs: Iterable[Node]) -> dict[str, tuple[Use, ...]]:
     for node in (n for program in programs for n in walk(program)):
         if node.op == "tap" and (node["dy"] or node["dx"]):
             found.setdefault("shift", {})[Use(1, node.params[2:])] = None
-        elif node.op not in ("tap", "const", "linear"):
-            found.setdefault(node.op, {})[Use(len(node.args), node.params)] = None
+        elif node.op not in LEAVES_AND_SUMS:
+            found.setdefault(node.op, {})[use_of(node)] = None
     return {op: tuple(sorted(found[op], key=repr)) for op in sorted(found)}
 
 
-def check_names(primitives: Iterable[Primitive], units: Iterable[str]) -> None:
-    """ValueError where a primitive has a name that the emitted file needs, or a unit has both."""
+def use_of(node: Node) -> Use:
+    """How a call uses its primitive."""
+    banks = [int(arg["channels"]) for arg in node.args if arg.op == "bank"]  # type: ignore[arg-type]
+    return Use(len(node.args), node.params, banks[0] if banks else None)
+
+
+def check_names(
+    primitives: Iterable[Primitive], units: Iterable[str], carried: Iterable[str] = ()
+) -> None:
+    """ValueError where a primitive has a name that the emitted file needs, or a unit has one.
+
+    `carried` are the names that the sources of primitives bring along.
+    """
     names = {p.name for p in primitives}
     for name in sorted(names & RESERVED):
         raise ValueError(f"the primitive {name!r} cannot be emitted under this name: rename it")
-    for name in sorted((names | RESERVED | {"pre"}) & set(units)):
+    for name in sorted((names | RESERVED | {"pre", *carried}) & set(units)):
         raise ValueError(f"a unit cannot be named {name!r} in the emitted file: give another name")
 
 
@@ -80,12 +103,16 @@ def support_names() -> tuple[str, ...]:
     return (*_algebra(), *_RUNTIME)
 
 
-def support_sources(primitives: Iterable[Primitive], names: Mapping[str, str]) -> dict[str, str]:
+def hidden_builtins(primitives: Iterable[Primitive]) -> dict[str, str]:
+    """Built-in functions that primitives such as `max` hide, and how they are called then."""
+    return {p.name: f"builtins.{p.name}" for p in primitives if hasattr(builtins, p.name)}
+
+
+def support_sources(hidden: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
     """The source of every supporting function, by the name that `names` gives it.
 
-    A primitive such as `max` hides the built-in function, which they mean.
+    They mean the built-in functions that are `hidden`.
     """
-    hidden = {p.name: f"builtins.{p.name}" for p in primitives if hasattr(builtins, p.name)}
     found = _algebra() | {
         name: inspect.getsource(getattr(runtime, name)).strip() for name in _RUNTIME
     }
@@ -139,22 +166,32 @@ def primitive_source(
     With `remember`, a head keeps its argument for `pre`. ValueError for a primitive that has no
     text.
     """
-    doc = (primitive.doc.splitlines() or [f"{primitive.name}."])[0]
     decorated = remember and "head" in primitive.tags and primitive.args == (Sort.FIELD,)
     lines = [f"@{support['head']}"] if decorated else []
-    lines += [f"def {primitive.name}({_signature(primitive)}):", docstring([doc])]
+    lines += head_lines(primitive)
     body = _general(primitive, uses)
     lines += _cases(primitive, uses, support) if body is None else [_return(body, 4, support)]
     return "\n".join(lines)
 
 
+def head_lines(primitive: Primitive) -> list[str]:
+    """The first lines of a function: its signature, and what it does."""
+    doc = " ".join(primitive.doc.split("\n\n")[0].split())
+    return [
+        f"def {primitive.name}({_signature(primitive)}):",
+        docstring([doc or f"{primitive.name}."]),
+    ]
+
+
 def _cases(primitive: Primitive, uses: Sequence[Use], support: Mapping[str, str]) -> list[str]:
     """One branch for each use, where the body depends on numbers that shape its text."""
     names = [n for n, _ in primitive.parameters]
+    several = len({use.channels for use in uses}) > 1
     lines: list[str] = []
     for use in uses:
         values = dict(use.params)
         tests = [f"{name} == {values[name]!r}" for name in names]
+        tests += [f"{_arguments(primitive)[0]}.shape[1] == {use.channels}"] * several
         tests += [f"len({_arguments(primitive)[0]}) == {use.arity}"] * primitive.variadic
         body = _expression(primitive, use, values)
         if not tests:
@@ -188,8 +225,10 @@ def _substituted(text: str, params: tuple[tuple[str, Any], ...]) -> str:
 def _expression(primitive: Primitive, use: Use, params: Mapping[str, Any]) -> str:
     """The body as a Python expression of the arguments."""
     where = f"the primitive {primitive.name!r} cannot be emitted"
+    if primitive.args == (Sort.BANK,) and primitive.result is Sort.ATOM:
+        return _tidy(mix_text(primitive, _arguments(primitive)[0], use.channels or 0, params))
     if {*primitive.args, primitive.result} - {Sort.FIELD, Sort.ATOM}:
-        raise ValueError(f"{where}: only values and atoms have a text so far")
+        raise ValueError(f"{where}: of whole banks, only mixes have a text")
     names = _arguments(primitive)
     sorts: Sequence[Sort] = primitive.args
     if primitive.variadic:

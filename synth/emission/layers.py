@@ -14,6 +14,7 @@ from grammars.text import format_program
 from synth.assembly import LayerChoice, Status
 from synth.emission.families import FamilyWriter, stored_text
 from synth.emission.layout import WIDTH, assign, docstring, returned
+from synth.emission.maps import CONV, MAPS, has_kernels, map_names, over_maps, spelled
 from synth.emission.plan import STORED, Plan
 from synth.emission.rows import listed, stored_rows
 from synth.emission.windows import Columns, Reading, Windows, geometry_text
@@ -52,9 +53,10 @@ class LayerWriter:
     def layer(self) -> Layer:
         return self.plan.layer
 
-    @property
+    @cached_property
     def lines(self) -> Mapping[int, Node]:
-        return self.plan.lines
+        """The plan's, with whole maps under kernels."""
+        return {u: over_maps(p, self.plan.grammar) for u, p in self.plan.lines.items()}
 
     @cached_property
     def reading(self) -> Reading:
@@ -62,8 +64,14 @@ class LayerWriter:
         layer, grammar = self.layer, self.plan.grammar
         plain = layer.geometry == Geometry((1, 1))
         plain = plain and not any(_reads_atoms(p, grammar) for p in self.lines.values())
-        kind = Columns if plain or (self._flat and not self._channels) else Windows
+        unread = not self._channels and not self._slides
+        kind = Columns if plain or (self._flat and unread) else Windows
         return kind(layer, self.source, self.ranks, self.support["channels"])
+
+    @cached_property
+    def _slides(self) -> bool:
+        """Kernels slide over the source."""
+        return any(has_kernels(p, self.plan.grammar) for p in self.lines.values())
 
     @property
     def _flat(self) -> bool:
@@ -76,7 +84,7 @@ class LayerWriter:
         layer = self.layer
         taps = {t for p in self.lines.values() for t in taps_of(p)}
         foreign = {str(t["bank"]) for t in taps}
-        foreign -= {layer.source, layer.name, f"{layer.name}{PRE}", STORED}
+        foreign -= {layer.source, layer.name, f"{layer.name}{PRE}", STORED, MAPS}
         if foreign:
             raise ValueError(
                 f"programs of {layer.name!r} read {', '.join(sorted(foreign))}, but the layer "
@@ -105,12 +113,14 @@ class LayerWriter:
         own, source = self.layer, (self.layer.source, self.layer.in_shape[0])
         pairs = ((b, c) for b, n in (source, (own.name, own.units)) for c in range(n))
         rows = {(STORED, row): name for row, name in self._rows.items()}
-        return Names({}, given={key: self.names.of(*key) for key in pairs} | rows)
+        own_names = {key: self.names.of(*key) for key in pairs}
+        return Names({}, given=own_names | rows | map_names(source[1]))
 
     def source_text(self) -> str:
         """The whole function."""
         lines = [f"def {self.function}({self.source}):", docstring(self._doc())]
-        lines += [*self._fields(), *self._stored(), *self._constants(), *self._units()]
+        lines += [*self._kernels(), *self._fields(), *self._stored()]
+        lines += [*self._constants(), *self._units()]
         return "\n".join([*lines, *self._result()])
 
     def _doc(self) -> Iterator[str]:
@@ -124,6 +134,13 @@ class LayerWriter:
             f"of {self.source} {shape_text(layer.in_shape, rank_in)}{details}."
         )
         yield f"Units by status: {status_counts([self.plan.choice])}."
+
+    def _kernels(self) -> Iterator[str]:
+        """Say how kernels slide over the source."""
+        if self._slides:
+            geometry = self.layer.geometry
+            details = ", ".join([f"{geometry.window}", *geometry_text(geometry)])
+            yield assign(CONV, f"{self.support['convolution']}({details})")
 
     def _fields(self) -> Iterator[str]:
         """Name the channels of the source that programs read."""
@@ -179,7 +196,8 @@ class LayerWriter:
         return self.names.of(self.layer.name, unit)
 
     def _text(self, program: Node) -> str:
-        return format_program(program, self.all_names, self.plan.grammar)
+        text = format_program(program, self.all_names, self.plan.grammar)
+        return spelled(text, self.source)
 
 
 def _reads_atoms(program: Node, grammar: Grammar) -> bool:

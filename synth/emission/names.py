@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from grammars.names import Names, identifier
 from grammars.primitive import Primitive
 from synth.emission.helpers import RESERVED, support_names, words_of
+from synth.emission.kernels import is_kernel, local_words
 from synth.network import Network
 
 
@@ -18,10 +19,14 @@ class Identifiers:
     banks: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(network: Network, names: Names, primitives: Iterable[Primitive]) -> "Identifiers":
+    def of(
+        network: Network, names: Names, primitives: Iterable[Primitive], carried: Iterable[str] = ()
+    ) -> "Identifiers":
+        """`carried` are the names that the sources of the primitives bring along."""
         primitives = list(primitives)
-        result = Identifiers({"pre", *RESERVED, *names, *(p.name for p in primitives)})
+        result = Identifiers({"pre", *RESERVED, *names, *(p.name for p in primitives), *carried})
         inner = words_of(primitives) - result.taken  # arguments hide what helpers call
+        inner |= {w for p in primitives if is_kernel(p) for w in local_words(p)} - result.taken
         result.taken.update(inner)
         for name in support_names():
             result.support[name] = name if name == "pre" else result.free(name)

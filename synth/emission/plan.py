@@ -10,6 +10,8 @@ from grammars.interpreters.affine import TapKey
 from grammars.program import Node, tap, walk
 from grammars.siblings import references
 from synth.assembly import BankModule, LayerChoice, bank_module
+from synth.emission.kernels import KernelTexts
+from synth.emission.maps import has_kernels, is_told
 from synth.layers import Layer
 
 LONGEST = 64  # taps of a sum that people still read; the weights of a longer one are stored
@@ -61,13 +63,17 @@ class Form:
 class Plan:
     """How the units of one layer are written.
 
-    Opaque units and those with a sum of more than LONGEST taps read stored rows. MANY units alike
-    over stored rows make a family, as do those of a grouped layer with a few weights each, whose
-    rows are a table. All others are lines.
+    Opaque units and those with a sum of more than LONGEST taps read stored rows, as do those whose
+    kernels no line can hold. MANY units alike over stored rows make a family, as do those of a
+    grouped layer with a few weights each, whose rows are a table. All others are lines.
     """
 
     choice: LayerChoice
-    grammar: Grammar
+    kernels: KernelTexts
+
+    @property
+    def grammar(self) -> Grammar:
+        return self.kernels.grammar
 
     @property
     def layer(self) -> Layer:
@@ -86,9 +92,11 @@ class Plan:
     @cached_property
     def stored(self) -> Mapping[int, Form]:
         """Units over stored rows; an opaque one that is constant has none."""
-        wanted = self.opaque | {
-            u.channel for u in self.choice.units if u.program is not None and is_long(u.program)
-        }
+        wanted = (
+            self.opaque
+            | self._untold
+            | {u.channel for u in self.choice.units if u.program is not None and is_long(u.program)}
+        )
         forms = self._forms if wanted else {}
         return {unit: forms[unit] for unit in sorted(wanted) if forms[unit].rows}
 
@@ -110,9 +118,9 @@ class Plan:
     def lines(self) -> Mapping[int, Node]:
         """What the line of each other unit says."""
         together = {unit for family in self.families for unit in family.units}
-        programs = self.choice.programs()
+        programs, instead = self.choice.programs(), {*self.stored, *self._untold}
         return {
-            unit: self.stored[unit].stored() if unit in self.stored else programs[unit]
+            unit: self._forms[unit].stored() if unit in instead else programs[unit]
             for unit in range(self.layer.units)
             if unit not in together
         }
@@ -130,6 +138,24 @@ class Plan:
             for i, unit in enumerate(group.units)
         }
 
+    @cached_property
+    def _untold(self) -> frozenset[int]:
+        """Units with kernels that no line can hold."""
+        return frozenset(
+            u.channel
+            for u in self.choice.units
+            if u.program is not None and not is_told(u.program, self.layer.source, self.kernels)
+        )
+
+    @cached_property
+    def _with_kernels(self) -> frozenset[int]:
+        """Units whose lines say more than a table would."""
+        return frozenset(
+            u.channel
+            for u in self.choice.units
+            if u.program is not None and has_kernels(u.program, self.grammar)
+        )
+
     @property
     def _alone(self) -> Iterator[int]:
         """Units that may be in a family: a head over one row, and no sibling's business."""
@@ -137,8 +163,11 @@ class Plan:
         if not table and not self.stored:
             return
         tied = self._tied
+        tabled = frozenset(range(self.layer.units)) - self._with_kernels if table else frozenset()
         for unit in range(self.layer.units):
-            if (table or unit in self.stored) and unit not in tied and self._forms[unit].is_head:
+            if unit in tied or not self._forms[unit].is_head:
+                continue
+            if unit in self.stored or unit in tabled:
                 yield unit
 
     @property

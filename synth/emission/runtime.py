@@ -5,6 +5,7 @@ annotations, because a reader of the emitted file meets them without this packag
 """
 
 import json
+import math
 
 import torch
 
@@ -88,3 +89,51 @@ def table(text, unit, shape):
     rows = [[float(number) * unit for number in numbers] for _, *numbers in lines]
     numbers = torch.tensor(rows, dtype=torch.float64)
     return numbers[:, :-1].unflatten(1, shape), numbers[:, -1]
+
+
+class Numpy:
+    """torch by the names of numpy, for numbers as for tensors."""
+
+    pi = math.pi
+
+    def __getattr__(self, name):
+        function = getattr(torch, name)
+        return lambda *values: function(*map(float64, values))
+
+
+def float64(value):
+    """A number, or a truth, as a tensor; what is one stays."""
+    if torch.is_tensor(value):
+        return value
+    return torch.tensor(value, dtype=torch.bool if isinstance(value, bool) else torch.float64)
+
+
+def kernel(formula):
+    """Weights (17, 17) from the positions down and right of the middle, in multiples of 2**-10."""
+    steps = torch.arange(-8, 9, dtype=torch.float64)
+    down, right = torch.meshgrid(steps, steps, indexing="ij")
+    weights = formula(Numpy(), down, right) * torch.ones_like(down)
+    return torch.round(weights * 2**10) / 2**10
+
+
+def convolution(window, *, stride=(1, 1), dilation=(1, 1), padding=(0, 0)):
+    """conv(w, maps) for a layer: a kernel w, cut to its window, slides over maps (N, H, W).
+
+    The middle of w is at cell (k - 1) // 2 of the k cells of an axis. Outside the maps is 0.
+    """
+
+    reach = max((k - 1) * d for k, d in zip(window, dilation, strict=True))
+
+    def conv(w, maps):
+        middle = len(w) // 2 + reach
+        rows, columns = (
+            slice(middle - (k - 1) // 2 * d, middle + k // 2 * d + 1, d)
+            for k, d in zip(window, dilation, strict=True)
+        )
+        weight = torch.nn.functional.pad(w, (reach, reach, reach, reach))[rows, columns].to(maps)
+        maps = maps.reshape(len(maps), *[1] * (4 - maps.dim()), *maps.shape[1:])
+        return torch.nn.functional.conv2d(
+            maps, weight[None, None], None, stride, padding, dilation
+        )[:, 0]
+
+    return conv

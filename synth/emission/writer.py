@@ -20,16 +20,21 @@ from synth.assembly import LayerChoice, original_bits
 from synth.emission.families import FamilyWriter
 from synth.emission.graph import GraphWriter, constant_text
 from synth.emission.helpers import (
+    KERNEL,
     MODULES,
     check_names,
+    hidden_builtins,
     names_loaded,
     needed,
     primitive_source,
+    renamed,
     support_sources,
     uses_of,
 )
+from synth.emission.kernels import KernelTexts, in_order, is_kernel, kernel_source
 from synth.emission.layers import LayerWriter, status_counts
 from synth.emission.layout import docstring
+from synth.emission.maps import CONV
 from synth.emission.names import Identifiers
 from synth.emission.plan import Plan
 from synth.emission.rows import WEIGHTS
@@ -66,7 +71,7 @@ class _Emission:
 
     def text(self) -> str:
         """The whole file."""
-        check_names(self.primitives, self.names)
+        check_names(self.primitives, self.names, self.carried)
         writers = [self.writer(c) for c in self.choices]
         code = [*(w.source_text() for w in writers), self.forward()]
         code += list(self.tables(writers))
@@ -74,7 +79,7 @@ class _Emission:
         above = [self.stored_weights()] if WEIGHTS in used else []
         above = [*self.vocabulary(), *above]
         used |= _names_of(above)
-        sources = support_sources(self.primitives, self.identifiers.support)
+        sources = support_sources(self.hidden, self.identifiers.support) | self.carried
         above = [*(sources[name] for name in needed(sources, used)), *above]
         used |= _names_of(above)
         imports = "\n".join(f"import {module}" for module in MODULES if module in used)
@@ -104,6 +109,12 @@ class _Emission:
             "Each unit is one assignment, named after its layer and its channel; forward runs all "
             "layers."
         )
+        if any(is_kernel(primitive) for primitive in self.primitives):
+            yield (
+                "Kernels are tables of weights by position, which conv cuts to the window of its "
+                "layer and slides over maps: under conv, x[:, 0] is the whole map of channel 0 of "
+                "x, and x_0 elsewhere its value where a window has its offset 0."
+            )
         families = [family for plan in self.plans.values() for family in plan.families]
         if families:
             yield (
@@ -114,9 +125,13 @@ class _Emission:
     def vocabulary(self) -> Iterator[str]:
         """The primitives that the programs use, as functions."""
         remember = any(str(t["bank"]).endswith(PRE) for p in self.programs for t in taps_of(p))
+        support = self.identifiers.support
         for name, uses in uses_of(self.programs).items():
-            support = self.identifiers.support
-            yield primitive_source(self.grammar[name], uses, support, remember=remember)
+            primitive = self.grammar[name]
+            if is_kernel(primitive):
+                yield kernel_source(primitive, support[KERNEL], self.hidden)
+            elif name != CONV:  # which each layer has for itself
+                yield primitive_source(primitive, uses, support, remember=remember)
 
     def stored_weights(self) -> str:
         load = self.identifiers.support["load_weights"]
@@ -203,7 +218,11 @@ class _Emission:
 
     @cached_property
     def plans(self) -> dict[str, Plan]:
-        return {c.layer.name: Plan(c, self.grammar) for c in self.choices}
+        return {c.layer.name: Plan(c, self.kernels) for c in self.choices}
+
+    @cached_property
+    def kernels(self) -> KernelTexts:
+        return KernelTexts(self.grammar)
 
     @cached_property
     def programs(self) -> tuple[Node, ...]:
@@ -214,8 +233,19 @@ class _Emission:
         return tuple(self.grammar[name] for name in uses_of(self.programs))
 
     @cached_property
+    def hidden(self) -> dict[str, str]:
+        return hidden_builtins(self.primitives)
+
+    @cached_property
+    def carried(self) -> dict[str, str]:
+        """What the functions of kernels refer to, as source by name."""
+        found = (self.kernels.carried[p.name] for p in self.primitives if is_kernel(p))
+        parts = {name: text for parts in found for name, text in parts.items()}
+        return {name: renamed(text, self.hidden) for name, text in in_order(parts).items()}
+
+    @cached_property
     def identifiers(self) -> Identifiers:
-        return Identifiers.of(self.network, self.names, self.primitives)
+        return Identifiers.of(self.network, self.names, self.primitives, self.carried)
 
 
 def _names_of(parts: Iterable[str]) -> frozenset[str]:

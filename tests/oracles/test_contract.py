@@ -72,6 +72,36 @@ def test_own_primitive_keeps_the_contract(name: str) -> None:
     assert check_primitive(own()[name], own(), cases=cases) == ()
 
 
+AXIS = """
+from grammars.evaluation import mixed
+from grammars.primitive import Atom, Bank, primitive
+
+@primitive(tags=("colour",))
+def grey(k, image: Bank) -> Atom:
+    \"\"\"The sum of all channels; the shape of one.\"\"\"
+    return {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("mixed(k, [1.0] * len(image), image)", None),
+        ("lambda i, j: k.linear([1.0] * len(image), [c(i, j) for c in image], 0.0)", "None"),
+        ("lambda i, j: k.linear([1.0], [image[0](i, j) or k.const(0.0)], 0.0)", "has a value"),
+    ],
+)
+def test_axes_end_where_the_window_does(tmp_path: Path, body: str, said: str | None) -> None:
+    """A kernel leaves positions out that are None, so a mix of channels has to be None there."""
+    file = tmp_path / "grey.py"
+    file.write_text(AXIS.format(body=body))
+    grammar = load_grammar(files=[file], tags=("core", "kernel", "colour"), installed=False)
+    found = [
+        v.message for v in check_primitive(grammar["grey"], grammar) if v.interpreter == "affine"
+    ]
+    assert (not found) if said is None else (said in found[0])
+
+
 def test_a_kernel_needs_conv() -> None:
     """In a grammar without `conv` a kernel is told to be of no use, and what to do."""
     (violation,) = check_primitive(own()["gabor"], core())
