@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -60,7 +61,7 @@ class Real:
         if self.index(self.default) is None:
             raise ValueError(f"the default {self.default} is not on the grid of step {self.step}")
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of grid points."""
         span = Fraction(str(self.high)) - Fraction(str(self.low))
@@ -68,7 +69,7 @@ class Real:
 
     def value(self, index: int) -> float:
         """The grid point `index`, as the float that a person would write."""
-        return float(Fraction(str(self.low)) + index * Fraction(str(self.step)))
+        return _point(self.low, self.step, index)
 
     def index(self, value: float) -> int | None:
         """Where `value` stands on the grid, or None."""
@@ -84,6 +85,11 @@ class Real:
                 return self.low
         near = round((value - self.low) / self.step)
         return self.value(min(max(near, 0), self.size - 1))
+
+
+@lru_cache(maxsize=1 << 14)  # programs of a layer share them, and exact fractions are slow
+def _point(low: float, step: float, index: int) -> float:
+    return float(Fraction(str(low)) + index * Fraction(str(step)))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from synth.metric import Metric, mixed_squares, unit_metrics
 from synth.rounding import grid_of, round_each
 from synth.thinning import thinned
 
-READ = (6, 2, 1, 1, 1)  # fits of one component, of two, … that are made readable
+CHANNELS, WEIGHTS = 4, 1024  # of a unit, at most
+READ = (5, 1, 1, 1, 1)  # fits of one component, of two, … that are made readable
 CAUTION = 0.03  # how much the metric fears inputs that probes do not show
 FINE = 8  # a constant that is fitted again has at least this many steps of its grid
 APART = 1.02  # each proposal is dearer than the last but one by this factor
@@ -38,19 +39,19 @@ class KernelEngine:
     name = "kernel"
 
     def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
-        """Sums of one kernel, two, …, in several precisions; nothing for a window of one place."""
+        """Sums of one kernel, two, …, in several precisions; nothing for what is no image."""
         return islice(_all(evidence, seed), budget)
 
     @staticmethod
     def unable(grammar: Grammar, layers: Sequence[Layer]) -> str | None:
-        """No kernel to speak of, or no layer that looks at more than one place."""
+        """No kernel to speak of, or no layer that looks at an image."""
         if not forms_of(grammar):
             return "the grammar has no kernel: add 'kernel' (and 'colour') to search.tags"
-        if not any(map(_has_space, layers)):
+        if not any(map(_is_image_like, layers)):
             names = ", ".join(layer.name for layer in layers[:4])
             return (
-                f"kernels need layers with space, and the windows of {names} are of one place: "
-                "leave the engine out"
+                f"kernels need layers with space over at most {CHANNELS} channels and "
+                f"{WEIGHTS} weights, and {names} are none: leave the engine out"
             )
         return None
 
@@ -76,14 +77,16 @@ ENGINE = KernelEngine
 
 
 def _all(evidence: UnitEvidence, seed: int) -> Iterator[Node]:
-    if not forms_of(evidence.grammar) or not _has_space(evidence.layer.layer):
+    if not forms_of(evidence.grammar) or not _is_image_like(evidence.layer.layer):
         return
     metric = next(unit_metrics(evidence.layer, evidence.channel, [CAUTION]))
     yield from _worth_a_look(evidence, [*_written(evidence, metric, seed)])
 
 
-def _has_space(layer: Layer) -> bool:
-    return layer.geometry.window != (1, 1)
+def _is_image_like(layer: Layer) -> bool:
+    """Whether units look at more than one place, of few channels: all of them are mixed."""
+    space = layer.geometry.window != (1, 1)
+    return space and layer.in_shape[0] // layer.groups <= CHANNELS and layer.fan <= WEIGHTS
 
 
 def _written(evidence: UnitEvidence, metric: Metric, seed: int) -> Iterator[Written]:

@@ -15,9 +15,9 @@ from synth.kernels.fit import Chains, Problem, columns_of, kernels_of, polish
 
 DICTIONARY = 1024  # kernels of each form to start from, of which
 STARTS = (6, 2)  # are fitted, for the first component and for those that come later,
-ALONE = (20, 10)  # in so many steps; the best
+ALONE = (20, 6)  # in so many steps; the best
 GROWN = 4  # are fitted together with those before
-TOGETHER = 8  # in so many steps, and
+TOGETHER = 6  # in so many steps, and
 BEAM = 3  # chains go on
 WORTH = 250.0  # bits that may be paid for a loss e times smaller
 
@@ -59,12 +59,12 @@ def _fitted(problem: Problem, chains: Chains) -> Grown:
 
 
 def _swapped(problem: Problem, grown: Grown, seed: int) -> Grown:
-    """With the best chain's components found anew, one after the other, beside the rest of it.
+    """With all but the last of the best chain's components found anew beside the rest of it.
 
-    The first component of a chain was to write all by itself, and often is of no use later.
+    The first one was to write all by itself, and often is of no use later.
     """
     best = grown.chains.part([0])
-    for k in range(best.forms.shape[1]):
+    for k in range(best.forms.shape[1] - 1):
         rest = best.without(k)
         found = _fitted(problem, _longer(problem, rest, seed))
         if (
