@@ -110,19 +110,31 @@ def read_dyadic(reader: BitReader) -> float:
     return math.ldexp(mantissa, read_exponent(reader))
 
 
+def write_factor(writer: BitWriter, value: float) -> None:
+    """What a term of a sum is multiplied by: 0 for one, or 1 and the dyadic."""
+    writer.bits(int(value != 1.0), 1)
+    if value != 1.0:
+        write_dyadic(writer, value)
+
+
+def read_factor(reader: BitReader) -> float:
+    return read_dyadic(reader) if reader.bits(1) else 1.0
+
+
 def write_parameter(writer: BitWriter, spec: Parameter, value: Any) -> None:
-    """0 for the default, 10 and the place on the grid, or 11 and 64 bits for any other real."""
+    """0 for the default, or 1 and the place on the grid; the place behind its end and 64 bits for
+    any other real."""
     if value == spec.default:
         writer.code("0")
     elif not isinstance(spec, Real):
         writer.code("1")
         writer.bits(value - spec.low, (spec.high - spec.low).bit_length())
-    elif (index := spec.index(value)) is not None:
-        writer.code("10")
-        writer.bits(index, (spec.size - 1).bit_length())
     else:
-        writer.code("11")
-        writer.float64(value)
+        index = spec.index(value)
+        writer.code("1")
+        writer.bits(spec.size if index is None else index, spec.size.bit_length())
+        if index is None:
+            writer.float64(value)
 
 
 def read_parameter(reader: BitReader, spec: Parameter) -> Value:
@@ -130,6 +142,5 @@ def read_parameter(reader: BitReader, spec: Parameter) -> Value:
         return spec.default
     if not isinstance(spec, Real):
         return spec.low + reader.bits((spec.high - spec.low).bit_length())
-    if reader.bits(1):
-        return reader.float64()
-    return spec.value(reader.bits((spec.size - 1).bit_length()))
+    index = reader.bits(spec.size.bit_length())
+    return reader.float64() if index == spec.size else spec.value(index)

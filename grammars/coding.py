@@ -19,11 +19,13 @@ from grammars.codes import (
     read_bias,
     read_dyadic,
     read_exponent,
+    read_factor,
     read_integer,
     read_parameter,
     write_bias,
     write_dyadic,
     write_exponent,
+    write_factor,
     write_integer,
     write_parameter,
 )
@@ -393,7 +395,7 @@ class _Writer:
         if not here.mixes:
             write_dyadic(self.out, bias)
         for weight, atom in terms:
-            write_dyadic(self.out, weight)
+            write_factor(self.out, weight)
             self.node(atom, here)
 
     def naturals(self, values: np.ndarray) -> int:
@@ -472,7 +474,7 @@ class _Reader:
     def mixed(self, here: _Context) -> Node:
         count = self.source.gamma()
         bias = 0.0 if here.mixes else read_dyadic(self.source)
-        return linear([(read_dyadic(self.source), self.node(here)) for _ in range(count)], bias)
+        return linear([(read_factor(self.source), self.node(here)) for _ in range(count)], bias)
 
     def naturals(self, count: int) -> tuple[list[int], int]:
         parameter = self.source.bits(RICE_WIDTH)

@@ -34,6 +34,12 @@ class Point:
     kl: float
     agreement: float
 
+    @property
+    def spoken(self) -> int:
+        """The bits of programs alone: what is opaque costs the same in every choice."""
+        units = (unit for choice in self.choices for unit in choice.units)
+        return self.bits - sum(unit.bits for unit in units if unit.program is None)
+
     def accepted(self, criteria: Criteria) -> bool:
         return self.kl <= criteria.max_kl and self.agreement >= criteria.min_agreement
 

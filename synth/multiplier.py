@@ -21,7 +21,7 @@ DEAREST = 1e11  # and up to this where the bits are given
 WIDTH = math.log(1.01)  # of the bracket of multipliers in the end, if nothing else ends the search
 AIM = 0.995  # of the largest divergence: where steps are meant to lead,
 NEAR = 0.99  # and from where on an accepted point leaves nothing to be gained
-SAME = 2.5e-3  # of the bits: as little between refused and accepted is not worth a walk
+SAME = 2.5e-3  # of the bits of programs: as little between refused and accepted is not worth a walk
 JUMP = 1.05  # of divergence between refused and accepted: it is a staircase, with steps up again,
 STEP = 2 ** (1 / 12)  # of multipliers below the limit, of which some may then be accepted
 TINY = 1e-9  # of the largest divergence: as good as none
@@ -95,7 +95,7 @@ class _Search:
         best = self.best
         if not best.accepted(self.criteria) or len(self.points) == MOST:
             return True
-        same = self.refused is not None and best.bits - self.refused.bits <= SAME * best.bits
+        same = self.refused is not None and best.bits - self.refused.bits <= SAME * best.spoken
         return same or self.high - self.low <= WIDTH or self._is_near
 
     @property

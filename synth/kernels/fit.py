@@ -240,7 +240,7 @@ def losses_of(problem: Problem, chains: Chains) -> np.ndarray:
 def off_default(spec: Parameter) -> float:
     """Bits that a parameter costs more where it is not at its default."""
     size = spec.size if isinstance(spec, Real) else spec.high - spec.low + 1
-    return 1.0 + (size - 1).bit_length()
+    return float(size.bit_length())
 
 
 def _ridged(gram: np.ndarray) -> np.ndarray:

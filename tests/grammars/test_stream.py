@@ -203,7 +203,7 @@ def test_real_parameters(value: float) -> None:
     )
     on_grid = SLOPE.index(value) is not None
     assert found == value
-    assert bits == (1 if value == 0.25 else 9 if on_grid else 66)
+    assert bits == (1 if value == 0.25 else 8 if on_grid else 72)
 
 
 @given(st.integers(2, 16))
