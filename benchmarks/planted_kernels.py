@@ -159,7 +159,7 @@ def _is_identified(
     problem = Problem.of(metric, channels, forms_of(unit.grammar), window)
     rivals = replace(problem, forms=[f for f in problem.forms if f.primitive is not form.primitive])
     best = next(grow(rivals, 1, seed)).losses[0] / float(problem.goal @ problem.goal)
-    return best > 2 * truth.fvu_select
+    return bool(best > 2 * truth.fvu_select)
 
 
 def _same(planted: Node, found: Candidate, grammar: Grammar, window: Window) -> bool:

@@ -62,7 +62,7 @@ max_fvu = 0.02
 max_error = 1.0
 [accept]
 max_kl = 0.02
-min_agreement = 0.96
+min_agreement = 0.98  # of the definition of drop-in
 [run]
 controls = []
 """

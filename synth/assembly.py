@@ -191,6 +191,12 @@ def opaque_unit(channel: int, scope: Scope) -> UnitChoice:
     return UnitChoice(channel, Status.OPAQUE, None, bits, 0.0, 0.0, "none")
 
 
+def opaque_layer(layer: Layer) -> LayerChoice:
+    """A layer whose units keep their weights."""
+    units = tuple(opaque_unit(c, layer.scope) for c in range(layer.units))
+    return LayerChoice(layer, layer.scope, units)
+
+
 def own_program(layer: Layer, channel: int) -> Node:
     """A unit as a program with all its float32 weights."""
     constants = np.append(layer.weight[channel], layer.bias[channel]).astype(np.float64)

@@ -14,7 +14,7 @@ import torch
 
 from grammars.coding import known_bits
 from grammars.grammar import Grammar
-from synth.assembly import LayerChoice, bank_module
+from synth.assembly import LayerChoice, bank_module, opaque_layer
 from synth.engine import Engine
 from synth.evidence import LayerEvidence, Probes, Walks
 from synth.layers import Layer
@@ -62,13 +62,27 @@ class Chooser:
     def at(self, multiplier: float) -> Point:
         """The network's programs at `multiplier` bits per nat."""
         walks, choices = Walks(self.network, self.probes), []
-        for fronts in self.fronts:
-            evidence = self.evidence(fronts.layer)
-            replaced = walks.patches(fronts.layer, evidence.sample) if choices else None
-            picker = Picker(fronts, evidence, replaced, self.criteria, self.grammar, self.engines)
-            choices.append(picker.choice(multiplier))
-            walks.put(fronts.layer.name, bank_module(choices[-1], self.grammar))
+        spoken = [i for i, fronts in enumerate(self.fronts) if any(fronts.units)]
+        for i, fronts in enumerate(self.fronts):
+            module = None
+            if i in spoken:
+                choices.append(self._choice(fronts, walks, multiplier, first=i == spoken[0]))
+                module = bank_module(choices[-1], self.grammar)
+            else:
+                choices.append(opaque_layer(fronts.layer))
+            walks.select.put(fronts.layer.name, module)
+            if spoken and i < spoken[-1]:  # behind the last layer that is chosen nobody reads fit
+                walks.fit.put(fronts.layer.name, module)
         return self._judged(multiplier, choices, as_rows(walks.select.output()).float().cpu())
+
+    def _choice(
+        self, fronts: Fronts, walks: Walks, multiplier: float, *, first: bool
+    ) -> LayerChoice:
+        """The choice of the layer that the walks stand before; the first reads its own sources."""
+        evidence = self.evidence(fronts.layer)
+        replaced = None if first else walks.patches(fronts.layer, evidence.sample)
+        picker = Picker(fronts, evidence, replaced, self.criteria, self.grammar, self.engines)
+        return picker.choice(multiplier)
 
     def _judged(
         self, multiplier: float, choices: Sequence[LayerChoice], outputs: torch.Tensor
