@@ -183,6 +183,15 @@ def test_kernels_are_cut_to_the_window():
     assert bank.apply(rows)[:, 0] == pytest.approx(np.maximum(rows @ expected - 0.125, 0))
 
 
+def test_a_tap_outside_of_the_window_is_an_error():
+    """Kernels are cut; what a program itself reads has to be there."""
+    index = {key: i for i, key in enumerate(WINDOW)}
+    kernel = convolved(GABOR, tap("image", 0))
+    outside = call("relu", linear([(0.75, kernel), (0.5, tap("image", 0, 9, 0))]))
+    with pytest.raises(KeyError):
+        compile_bank([outside], index, grammar())
+
+
 def test_without_a_window_nothing_is_cut():
     """The same program by itself reads all of the kernel."""
     (row,) = hoist(convolved(GABOR, tap("image", 0, 2, 0)), grammar()).rows

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -274,14 +276,15 @@ def test_a_reference_is_chosen_where_it_is_shorter(families):
 # the multiplier
 
 
-def toy(points: Sequence[tuple[float, int, float, float]]):
-    """`at` of a network that needs so many bits per nat for each step."""
+def toy(points: Sequence[tuple[float, int, float, float]], opaque: int = 0):
+    """`at` of a network that needs so many bits per nat for each step, beside some opaque ones."""
+    beside: Any = SimpleNamespace(units=[SimpleNamespace(program=None, bits=opaque)])
     asked: list[float] = []
 
     def at(multiplier: float) -> Point:
         asked.append(multiplier)
         row = [p for p in points if p[0] <= multiplier][-1]
-        return Point(multiplier, (), row[1], row[2], row[3])
+        return Point(multiplier, (beside,), row[1] + opaque, row[2], row[3])
 
     return at, asked
 
@@ -296,6 +299,14 @@ def test_the_multiplier_finds_the_fewest_bits():
     assert points[-1].bits == 30 and points[-1].accepted(CRITERIA)
     assert sorted(p.multiplier for p in points) == sorted(asked)
     assert len(asked) <= 13
+
+
+def test_opaque_layers_do_not_end_the_search():
+    """However much is opaque, the programs beside it are chosen as they are alone."""
+    (alone, _), (beside, _) = toy(STEPS), toy(STEPS, opaque=10**9)
+    wanted = [p.multiplier for p in search_multiplier(alone, CRITERIA)]
+    found = search_multiplier(beside, CRITERIA)
+    assert [p.multiplier for p in found] == wanted and found[-1].spoken == 30
 
 
 def test_the_multiplier_is_bisected():
