@@ -137,12 +137,12 @@ def singles(problem: Problem, forms: np.ndarray, values: np.ndarray) -> Chains:
 
 def _gains(problem: Problem, kernels: np.ndarray) -> np.ndarray:
     """(N,) how much of the loss each of some kernels (N, P) takes away alone."""
-    channels = range(problem.channels)
-    seen = kernels @ problem.blocks.transpose(0, 2, 1)  # (C, N, F)
-    right = (seen @ problem.goal).T
+    channels, blocks = range(problem.channels), problem.blocks
+    right = kernels @ (problem.goal @ blocks).T
     gram = np.empty((len(kernels), len(channels), len(channels)))
     for c, d in combinations_with_replacement(channels, 2):
-        gram[:, c, d] = gram[:, d, c] = (seen[c] * seen[d]).sum(1)
+        seen = kernels @ (blocks[c].T @ blocks[d])
+        gram[:, c, d] = gram[:, d, c] = (seen * kernels).sum(1)
     gram += 1e-3 * np.einsum("ncc->n", gram)[:, None, None] * np.eye(problem.channels)
     gram += np.finfo(float).tiny * np.eye(problem.channels)
     return np.einsum("nc,nc->n", right, np.linalg.solve(gram, right[:, :, None])[:, :, 0])
