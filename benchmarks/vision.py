@@ -1,4 +1,4 @@
-"""Kernels: sixty planted ones, and the first layer of SqueezeNet as programs of five at most.
+"""The first layer of SqueezeNet as programs of five kernels at most.
 
 `make bench NAME=vision` writes results/vision.json; it exits 1 where a bar is missed. `--data
 FOLDER` holds data/imagenet500.npz and nets/imagenet_squeezenet10.safetensors.
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.networks import squeezenet  # noqa: E402  (the repository is not a package)
-from benchmarks.planted_kernels import find_planted  # noqa: E402
 from benchmarks.report import Report  # noqa: E402
 from grammars.coding import opaque_bits  # noqa: E402
 from grammars.program import Node, terms_of  # noqa: E402
@@ -33,8 +31,7 @@ from synth.baselines import entropy_bits  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.run import load_choices, load_job  # noqa: E402
 
-PARTS = ("planted", "squeezenet")
-FOUND, COMPONENTS, MAX_FVU, SHARE = 57, 5, 0.02, 0.08
+COMPONENTS, MAX_FVU, SHARE = 5, 0.02, 0.08
 PROGRAMS, ACCURACY, AGREEMENT, MINUTES = 0.90, -0.008, 0.96, 4
 
 CASE = """
@@ -73,32 +70,14 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--data", type=Path, default=ROOT.parent / "shared")
-    options.add_argument("--only", choices=PARTS)
     given = options.parse_args()
-    parts = PARTS if given.only is None else (given.only,)
     missing = [str(f) for f in squeezenet.files(given.data) if not f.is_file()]
-    if missing and "squeezenet" in parts:
+    if missing:
         options.error(f"{missing[0]} is missing: --data names the folder that holds data/, nets/")
     report = Report("vision", given.seed)
-    if "planted" in parts:
-        _planted(report, given.seed)
-    if "squeezenet" in parts:
-        with tempfile.TemporaryDirectory(prefix="squeezenet-") as folder:
-            _squeezenet(report, Path(folder), given.data.absolute(), given.jobs, given.seed)
+    with tempfile.TemporaryDirectory(prefix="squeezenet-") as folder:
+        _squeezenet(report, Path(folder), given.data.absolute(), given.jobs, given.seed)
     return report.finish()
-
-
-def _planted(report: Report, seed: int) -> None:
-    start = time.perf_counter()
-    found = list(find_planted(seed))
-    report.rows += [{"network": "planted kernel"} | asdict(one) for one in found]
-    report.rows.append({"network": "planted", "seconds": round(time.perf_counter() - start, 1)})
-    matched = sum(one.matched for one in found)
-    report.check("planted kernels matched", matched, f">= {FOUND}", matched >= FOUND)
-    sure = [one for one in found if one.identified]
-    named = sum(one.named for one in sure)
-    what = "identified kernels named, of those that no rival family explains"
-    report.check(what, named, f"== {len(sure)}", named == len(sure))
 
 
 def _squeezenet(report: Report, folder: Path, data: Path, jobs: int, seed: int) -> None:
