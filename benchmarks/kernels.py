@@ -1,7 +1,8 @@
 """Planted kernels: sixty of all families in windows of 3 to 11 pixels, to be found again.
 
-`make bench NAME=kernels` writes results/kernels.json; it exits 1 where a bar is missed. Each is a kernel on its grids times a mix of one to three channels, with 1 % noise beside: a unit of
-a layer that looks at images of 1/f noise.
+`make bench NAME=kernels` writes results/kernels.json; it exits 1 where a bar is missed. Each is a
+kernel on its grids times a mix of one to three channels, with 1 % noise beside: a unit of a layer
+that looks at images of 1/f noise.
 """
 
 import argparse
