@@ -27,7 +27,7 @@ def test_dearer_ones_lose_less_and_lie_apart(found):
     """Bits rise and losses fall along what is kept; two steps are at least APART, and the one that
     loses least is always there."""
     known = rated_as(*zip(*found, strict=True))
-    kept = thinned(known)
+    kept = thinned(known.bits, known.loses)
     bits, loses = known.bits[kept], known.loses[kept]
     assert (np.diff(bits) > 0).all() and (np.diff(loses) < 0).all()
     assert (bits[2:] >= APART * bits[:-2]).all()
@@ -40,7 +40,7 @@ def test_no_gap_is_made(found):
     """For whatever loses less than all cheaper ones, one is kept that loses no more, at not much
     more than the bits."""
     known = rated_as(*zip(*found, strict=True))
-    kept = thinned(known)
+    kept = thinned(known.bits, known.loses)
     for bits, loses in found:
         near = known.loses[kept] <= loses
         assert known.bits[kept][near].min() <= APART * bits
@@ -48,7 +48,7 @@ def test_no_gap_is_made(found):
 
 def test_nothing_of_nothing():
     """No roundings, none kept."""
-    assert thinned(rated_as([], [])) == [] and list(best_of([rated_as([], [])])) == []
+    assert thinned(np.zeros(0), np.zeros(0)) == [] and list(best_of([rated_as([], [])])) == []
 
 
 def test_an_alike_one_is_left_out():
