@@ -30,8 +30,9 @@ class Slots:
     columns: np.ndarray
 
     @staticmethod
-    def of(readable: Readable, problem: Problem, bank: str) -> "Slots":
-        """Those of a chain of one row over the channels of a bank."""
+    def of(readable: Readable, problem: Problem, scope: Scope) -> "Slots":
+        """Those of a chain of one row over the channels that a unit may read."""
+        bank, first = scope.columns[0][:2]
         places, columns = [], []
         for k, number in enumerate(readable.chain.forms[0]):
             form, axis = problem.forms[number], readable.axes[k]
@@ -42,7 +43,8 @@ class Slots:
             weights = np.ldexp(np.rint(np.ldexp(weights, BITS)), -BITS)
             for mix in readable.chain.mixes[0, k].T:
                 if mix.any() and weights.any():
-                    source = tap(bank, int(np.argmax(mix))) if axis is None else axis.source
+                    channel = first + int(np.argmax(mix))
+                    source = tap(bank, channel) if axis is None else axis.source
                     places.append(Slot(source, kernel))
                     columns.append(np.outer(mix, weights).ravel())
         size = problem.channels * len(problem.window.down)

@@ -41,7 +41,7 @@ class Draft:
     @staticmethod
     def of(evidence: UnitEvidence, metric: Metric, problem: Problem, readable: Readable) -> "Draft":
         """The draft of a chain of one row whose parameters are on their grids."""
-        slots = Slots.of(readable, problem, evidence.layer.layer.source)
+        slots = Slots.of(readable, problem, evidence.scope)
         return Draft(evidence, metric, problem, slots)
 
     def mended(self, counts: Iterable[int]) -> Iterator["Draft"]:

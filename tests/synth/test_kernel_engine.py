@@ -14,7 +14,7 @@ from torch import nn
 from grammars.grammar import Grammar, load_grammar
 from grammars.kernels import table
 from grammars.primitive import Real
-from grammars.program import Node, bank, call, const, linear, tap, walk
+from grammars.program import Node, bank, call, const, linear, tap, taps_of, walk
 from synth.batches import Inputs
 from synth.engine import UnitEvidence
 from synth.engines.kernel import KernelEngine
@@ -139,6 +139,27 @@ def test_the_same_seed_gives_the_same_programs():
     """Proposals depend on evidence and seed alone."""
     evidence = evidence_of(over(tap(BANK, 0), angle=65.0))
     assert proposals(evidence) == proposals(evidence)
+
+
+def test_groups_have_kernels_over_their_own_channels():
+    """In a depthwise layer every unit speaks of the channel that it reads; one without weights
+    has nothing to say, and breaks nothing."""
+    layer = nn.Conv2d(3, 3, 5, groups=3, bias=False)
+    form = next(f for f in FORMS if f.primitive.name == "gabor")
+    defaults = np.array([[float(spec.default) for spec in form.specs]])
+    weights = form.kernels(defaults, WINDOW).reshape(5, 5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.stack([weights, weights, 0 * weights]))[:, None])
+    network = read(nn.Sequential(layer), (3, SIDE, SIDE))
+    probes = Probes(Inputs((images(3)[:20],)), Inputs((images(3)[20:],)))
+    evidence = next(gather(network, probes, seed=0))
+    for channel in range(3):
+        unit = UnitEvidence(evidence, channel, grammar())
+        with np.errstate(all="ignore"):
+            programs = proposals(evidence, channel)
+        found = judge(unit, programs, ["kernel"] * len(programs))
+        assert not programs if channel == 2 else min(c.fvu_select for c in found) < 1e-3
+        assert {t["channel"] for p in programs for t in taps_of(p)} <= {channel}
 
 
 def test_windows_of_one_place_have_no_kernels():
