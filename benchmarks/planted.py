@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from grammars.coding import Scope
 from grammars.compiled import compile_bank
 from grammars.grammar import load_grammar
 from grammars.program import PRE, Node, call, const, linear, tap
+from grammars.scope import Scope
 from grammars.siblings import expand, pre_of
 from synth.config import load_config
 from synth.run import load_job, search

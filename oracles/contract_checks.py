@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.coding import LayerSource, Scope, decode, encode
+from grammars.coding import LayerSource, decode, encode
 from grammars.evaluation import evaluate
 from grammars.hoist import ROWS, hoist
 from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
@@ -20,6 +20,7 @@ from grammars.interpreters.rational import RationalAlgebra
 from grammars.interpreters.text import HELPERS, TextAlgebra
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.program import Node, Sort, leaves, linear, tap, taps_of
+from grammars.scope import Scope
 from grammars.text import format_program, parse_program
 from oracles.contract_cases import POINTS, Case, as_array
 from oracles.interval import IntervalAlgebra

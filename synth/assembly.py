@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from grammars.coding import Column, LayerSource, Opaque, Scope, opaque_bits, stream_bits
+from grammars.coding import LayerSource, opaque_bits, stream_bits
 from grammars.compiled import CompiledBank, compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
 from grammars.program import Node
+from grammars.scope import Column, Opaque, Scope
 from grammars.siblings import expand
 from synth.engine import weighted_taps, with_head
 from synth.layers import Layer

@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from grammars.coding import Scope, encode, program_bits
+from grammars.coding import encode, program_bits
 from grammars.grammar import Grammar
 from grammars.program import Node, linear, tap
+from grammars.scope import Scope
 from grammars.stream import BitReader, BitWriter
 from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.engine import with_head

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from grammars.coding import Column, Scope, program_bits
+from grammars.coding import program_bits
 from grammars.grammar import Grammar
 from grammars.primitive import Parameter, Real
 from grammars.program import PRE, Node, Sort, Value, leaves, linear, tap, taps_of, terms_of
+from grammars.scope import Column, Scope
 from grammars.siblings import references
 from synth.assembly import LayerChoice, UnitChoice
 from synth.batches import HELD, Inputs, batch_size

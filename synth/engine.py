@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from grammars.coding import Scope
 from grammars.grammar import Grammar
 from grammars.program import Node, call, sum_of_taps
+from grammars.scope import Scope
 from synth.evidence import LayerEvidence
 from synth.layers import Head
 

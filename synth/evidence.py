@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.coding import Scope
+from grammars.scope import Scope
 from synth.batches import Inputs, batch_size
 from synth.layers import Head, Layer
 from synth.modules import apply_heads

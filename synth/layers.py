@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from grammars.coding import Scope
+from grammars.scope import Scope
 
 Pair = tuple[int, int]
 Shape = tuple[int, int, int]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grammars.coding import Scope
 from grammars.hoist import hoist
 from grammars.kernels import BITS
 from grammars.primitive import Primitive
 from grammars.program import Node, call, linear, tap, terms_of
+from grammars.scope import Scope
 from synth.kernels.fit import Problem
 from synth.kernels.rounding import Readable
 

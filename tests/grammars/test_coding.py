@@ -11,8 +11,6 @@ from random_programs import BANKS, OWN, core, programs
 
 from grammars.coding import (
     LayerSource,
-    Opaque,
-    Scope,
     decode,
     encode,
     opaque_bits,
@@ -22,6 +20,7 @@ from grammars.coding import (
 )
 from grammars.grammar import Grammar, load_grammar
 from grammars.program import Sort, call, const, linear, tap
+from grammars.scope import Opaque, Scope
 
 OFFSETS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 COLUMNS = tuple((b, c, *at) for b, n in BANKS.items() for c in range(n) for at in OFFSETS)

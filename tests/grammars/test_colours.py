@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grammars.coding import LayerSource, Scope, decode, encode, program_bits
+from grammars.coding import LayerSource, decode, encode, program_bits
 from grammars.compiled import compile_bank
 from grammars.evaluation import evaluate
 from grammars.grammar import Grammar, load_grammar
 from grammars.interpreters.rational import RationalAlgebra
 from grammars.names import Names
 from grammars.program import Node, bank, call, channels_read, count_terms, linear, tap
+from grammars.scope import Scope
 from grammars.text import ParseError, format_program, parse_program
 
 AXES = {"luminance": (5, 9, 2), "red_green": (16, -16, 0), "blue_yellow": (-8, -8, 16)}  # / 16
