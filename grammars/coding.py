@@ -6,23 +6,41 @@ reader; everything else is in the stream. `decode(encode(source)) == source`.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
+from grammars.bundles import BundleReader, BundleWriter
 from grammars.grammar import Grammar
 from grammars.program import Node, walk
 from grammars.reader import Reader
 from grammars.scope import Opaque, Scope
-from grammars.stream import BitCounter, BitReader, BitWriter, rice_costs, zigzags
+from grammars.stream import (
+    RICE_WIDTH,
+    BitCounter,
+    BitReader,
+    BitWriter,
+    rice_cost,
+    rice_costs,
+    zigzags,
+)
 from grammars.writer import Writer
+
+Family = tuple[int, ...]
+"""The channels of units that are written together, in order, at least two."""
 
 
 @dataclass(frozen=True)
 class LayerSource:
-    """The source of one layer: a program, or the weights, for each unit."""
+    """The source of one layer: a program, or the weights, for each unit.
+
+    `families` are groups of channels, sorted and apart from each other, whose programs have one
+    shape and are written together.
+    """
 
     scope: Scope
     units: tuple[Node | Opaque, ...]
+    families: tuple[Family, ...] = ()
 
 
 def encode(layers: Iterable[LayerSource], grammar: Grammar) -> BitWriter:
@@ -44,10 +62,39 @@ def _written(writer: BitWriter, layers: Iterable[LayerSource], grammar: Grammar)
     for layer in layers:
         _check(layer)
     _write_user_primitives(writer, (u for la in layers for u in la.units), grammar)
+    writer.gamma(sum(len(layer.families) for layer in layers))
+    for number, layer in enumerate(layers):
+        for family in layer.families:
+            writer.bits(number, _width(len(layers)))
+            _write_family(writer, layer, family, grammar)
     for layer in layers:
+        together = {channel for family in layer.families for channel in family}
         for channel, unit in enumerate(layer.units):
-            Writer(writer, layer.scope.of(channel), grammar).unit(unit)
+            if channel not in together:
+                Writer(writer, layer.scope.of(channel), grammar).unit(unit)
     return writer
+
+
+def _write_family(writer: BitWriter, layer: LayerSource, family: Family, grammar: Grammar) -> None:
+    """Which units are in it, and their programs."""
+    gaps = np.diff(np.array(family), prepend=-1) - 1
+    parameter, _ = rice_cost(gaps)
+    writer.gamma(len(family) - 2)
+    writer.bits(parameter, RICE_WIDTH)
+    writer.rices(gaps, parameter)
+    programs = [layer.units[channel] for channel in family]
+    scopes = [layer.scope.of(channel) for channel in family]
+    BundleWriter(writer, scopes, grammar).programs([p for p in programs if isinstance(p, Node)])
+
+
+def _read_family(
+    reader: BitReader, scope: Scope, grammar: Grammar
+) -> tuple[Family, dict[int, Node]]:
+    count, parameter = reader.gamma() + 2, reader.bits(RICE_WIDTH)
+    gaps = [reader.rice(parameter) + 1 for _ in range(count)]
+    family = tuple(end - 1 for end in accumulate(gaps))
+    programs = BundleReader(reader, [scope.of(c) for c in family], grammar).programs()
+    return family, dict(zip(family, programs, strict=True))
 
 
 def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[LayerSource, ...]:
@@ -57,18 +104,43 @@ def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[Laye
     """
     reader = BitReader(data)
     _read_user_primitives(reader, grammar)
+    families: list[list[Family]] = [[] for _ in scopes]
+    known: list[dict[int, Node]] = [{} for _ in scopes]
+    for _ in range(reader.gamma()):
+        number = reader.bits(_width(len(scopes)))
+        family, programs = _read_family(reader, scopes[number], grammar)
+        families[number].append(family)
+        known[number] |= programs
     layers = []
-    for scope in scopes:
-        units = (Reader(reader, scope.of(c), grammar).unit() for c in range(scope.channels))
-        layers.append(LayerSource(scope, tuple(units)))
+    for scope, own, found in zip(scopes, families, known, strict=True):
+        units = tuple(
+            found[c] if c in found else Reader(reader, scope.of(c), grammar).unit()
+            for c in range(scope.channels)
+        )
+        layers.append(LayerSource(scope, units, tuple(own)))
     return tuple(layers)
 
 
-def known_bits(units: Iterable[tuple[Node | Opaque, int]], grammar: Grammar) -> int:
-    """The length of the stream of units whose own lengths are known."""
+def known_bits(
+    units: Iterable[tuple[Node | Opaque, int]],
+    grammar: Grammar,
+    *,
+    families: int = 0,
+    layers: int = 1,
+) -> int:
+    """The length of the stream of units whose own lengths are known, those of families in all."""
     counter, pairs = BitCounter(), tuple(units)
     _write_user_primitives(counter, (unit for unit, _ in pairs), grammar)
-    return len(counter) + sum(bits for _, bits in pairs)
+    counter.gamma(families)
+    return len(counter) + families * _width(layers) + sum(bits for _, bits in pairs)
+
+
+def family_bits(layer: LayerSource, family: Family, grammar: Grammar) -> int:
+    """The length of some units of a layer that are written together, in the stream of that layer
+    alone. ValueError for programs of several shapes."""
+    counter = BitCounter()
+    _write_family(counter, layer, family, grammar)
+    return len(counter)
 
 
 def program_bits(program: Node, scope: Scope, grammar: Grammar) -> int:
@@ -109,6 +181,16 @@ def _check(layer: LayerSource) -> None:
         if isinstance(unit, Opaque) and len(unit.weights) != size:
             sizes = f"{size} columns, not {len(unit.weights)}"
             raise ValueError(f"unit {channel} of {scope.bank!r} has {sizes}")
+    together = sorted(channel for family in layer.families for channel in family)
+    if len(set(together)) < len(together):
+        raise ValueError(f"some unit of {scope.bank!r} is in two families")
+    if any(isinstance(layer.units[channel], Opaque) for channel in together):
+        raise ValueError(f"a family of {scope.bank!r} has a unit without a program")
+
+
+def _width(count: int) -> int:
+    """Bits that name one of so many."""
+    return max(count - 1, 0).bit_length()
 
 
 def _write_user_primitives(

@@ -26,6 +26,7 @@ OFFSETS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 COLUMNS = tuple((b, c, *at) for b, n in BANKS.items() for c in range(n) for at in OFFSETS)
 SCOPE = Scope(OWN, 4, COLUMNS)
 ONE = Scope(OWN, 1, COLUMNS)
+COUNTS = 2  # bits: there are no user primitives and no families
 A, B = tap("conv1", 0), tap("conv1", 1)
 HONEST = Path(__file__).parents[1] / "oracles" / "honest"
 
@@ -88,10 +89,10 @@ def test_sparse_and_dense_sums_decode(density: float) -> None:
 
 
 def test_program_bits_are_its_part_of_the_stream() -> None:
-    """A network's stream is the sum of its programs and one count of user primitives."""
+    """A stream is the sum of its programs, and the counts of user primitives and families."""
     units = (call("relu", linear([(0.5, A), (-0.25, B)], 0.125)), A, const(1.0), tap(OWN, 1))
     stream = encode([LayerSource(SCOPE, units)], core())
-    assert len(stream) == 1 + sum(program_bits(u, SCOPE, core()) for u in units)
+    assert len(stream) == COUNTS + sum(program_bits(u, SCOPE, core()) for u in units)
 
 
 @settings(max_examples=100, deadline=None)
@@ -99,7 +100,7 @@ def test_program_bits_are_its_part_of_the_stream() -> None:
 def test_counted_bits_are_written_bits(program) -> None:
     """What a program is priced at is, to the bit, what it adds to a stream."""
     stream = encode([LayerSource(SCOPE, (program,) * 4)], core())
-    assert len(stream) == 1 + 4 * program_bits(program, SCOPE, core())
+    assert len(stream) == COUNTS + 4 * program_bits(program, SCOPE, core())
 
 
 @settings(max_examples=100, deadline=None)
@@ -153,7 +154,7 @@ def test_grouped_sources_decode(data) -> None:
         opaque_bits(size) if isinstance(u, Opaque) else program_bits(u, GROUPED.of(c), core())
         for c, u in enumerate(units)
     )
-    assert len(stream) == 1 + sum(bits)
+    assert len(stream) == COUNTS + sum(bits)
 
 
 def test_taps_of_another_group_are_refused() -> None:
@@ -176,7 +177,8 @@ def test_opaque_units_of_groups_have_as_many_weights() -> None:
 def test_opaque_units_cost_their_weights() -> None:
     """32 bits a weight and bias, and one that says so."""
     unit = Opaque((0.5,) * len(COLUMNS), 1.0)
-    assert len(encode([LayerSource(ONE, (unit,))], core())) == 1 + opaque_bits(len(COLUMNS))
+    stream = encode([LayerSource(ONE, (unit,))], core())
+    assert len(stream) == COUNTS + opaque_bits(len(COLUMNS))
 
 
 def test_shorter_constants_cost_less() -> None:
