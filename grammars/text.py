@@ -62,8 +62,8 @@ def format_program(
         if node.op == "linear":
             terms, bias = terms_of(node)
             write = names.texts.__getitem__ if is_sum_of_taps(node) else visit
-            return _sum_text([(w, write(atom)) for w, atom in terms], bias, group)
-        arguments = [visit(a) for a in node.args] + _parameter_text(
+            return sum_text([(w, write(atom)) for w, atom in terms], bias, group)
+        arguments = [visit(a) for a in node.args] + parameter_texts(
             node, primitives[node.op], full=full
         )
         return f"{node.op}({', '.join(arguments)})"
@@ -106,7 +106,8 @@ def _parsed(text: str, names: Names, primitives: Mapping[str, Primitive]) -> Nod
         raise ParseError(f"not a Python expression: {error}\n  in: {_clip(text)}") from None
 
 
-def _sum_text(pieces: list[tuple[float, str]], bias: float, group: int) -> str:
+def sum_text(pieces: list[tuple[float | str, str]], bias: float | str, group: int) -> str:
+    """Σ weight · term + bias; a text in the place of a number is the name of one."""
     if bias or not pieces:
         pieces = [*pieces, (bias, "")]
     if len(pieces) <= group:
@@ -115,22 +116,25 @@ def _sum_text(pieces: list[tuple[float, str]], bias: float, group: int) -> str:
     return " + ".join(f"({_signed(g)})" for g in groups)
 
 
-def _signed(pieces: list[tuple[float, str]]) -> str:
+def _signed(pieces: list[tuple[float | str, str]]) -> str:
     text = "".join([_factor(weight, constant=not atom) + atom for weight, atom in pieces])
     sign, rest = text[1], text[3:]
     return rest if sign == "+" else f"-{rest}"
 
 
 @lru_cache(maxsize=1 << 12, typed=True)  # a thousand weights on a grid are few
-def _factor(weight: float, *, constant: bool) -> str:
+def _factor(weight: float | str, *, constant: bool) -> str:
     """A weight with its sign, as it stands before a term, or as the constant at the end."""
+    if isinstance(weight, str):
+        return f" + {weight}" if constant else f" + {weight}*"
     sign, size = "-" if weight < 0 else "+", abs(weight)
     if constant:
         return f" {sign} {size!r}"
     return f" {sign} " if size == 1.0 else f" {sign} {size!r}*"
 
 
-def _parameter_text(node: Node, primitive: Primitive, *, full: bool) -> list[str]:
+def parameter_texts(node: Node, primitive: Primitive, *, full: bool = False) -> list[str]:
+    """name=value of each parameter that is not at its default, or of all."""
     texts = []
     for name, spec in primitive.parameters:
         value = node[name]

@@ -1,4 +1,4 @@
-"""Families of `decompiled.py`: many units of one form as one expression over rows of weights."""
+"""Blocks of `decompiled.py`: many units of one form as one expression over rows of weights."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from functools import cached_property
 from grammars.names import Names
 from grammars.program import count_terms
 from grammars.text import format_program
-from synth.emission.plan import ROW, Family, Plan
+from synth.emission.plan import ROW, Block, Plan
 from synth.emission.rows import Rows, stored_rows
 from synth.emission.tables import Table
 from synth.emission.windows import Reading
 
 
 @dataclass(frozen=True, eq=False)
-class FamilyWriter:
-    """Writes one family; `tables` names the weight and the bias of its table, None if stored."""
+class BlockWriter:
+    """Writes one block; `tables` names the weight and the bias of its table, None if stored."""
 
     plan: Plan
-    family: Family
+    block: Block
     names: Names
     tables: tuple[str, str] | None
 
@@ -26,28 +26,26 @@ class FamilyWriter:
         """The units: the skeleton over the product of all rows."""
         product, mark = reading.together(self.rows), "__rows__"
         known = Names({}, given={(str(ROW["bank"]), 0): mark})
-        return format_program(self.family.skeleton, known, self.plan.grammar).replace(mark, product)
+        return format_program(self.block.skeleton, known, self.plan.grammar).replace(mark, product)
 
     @property
     def rows(self) -> Rows:
         if (table := self.table) is not None:
             return table.read()
-        return stored_rows(self.plan.layer, self.plan.module, self.family.rows)
+        return stored_rows(self.plan.layer, self.plan.module, self.block.rows)
 
     @cached_property
     def table(self) -> Table | None:
         """What the text holds of the rows."""
         if self.tables is None:
             return None
-        units = tuple(self.names.of(self.plan.layer.name, unit) for unit in self.family.units)
-        return Table(self.plan.layer, self.plan.module, self.family.rows, units, self.tables)
+        units = tuple(self.names.of(self.plan.layer.name, unit) for unit in self.block.units)
+        return Table(self.plan.layer, self.plan.module, self.block.rows, units, self.tables)
 
     def comment(self) -> str:
         if self.tables is None:
-            return stored_text(self.plan, self.names, self.family.units)
-        return (
-            f"    # {len(self.family.units)} units of one form, their weights in {self.tables[0]}"
-        )
+            return stored_text(self.plan, self.names, self.block.units)
+        return f"    # {len(self.block.units)} units of one form, their weights in {self.tables[0]}"
 
 
 def stored_text(plan: Plan, names: Names, units: Iterable[int]) -> str:

@@ -1,7 +1,7 @@
 """A layer of `decompiled.py`: one function that computes each unit by the text of its program."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,10 +10,12 @@ from grammars.grammar import Grammar
 from grammars.names import Names
 from grammars.program import PRE, Node, Sort, taps_of, walk
 from grammars.siblings import references
+from grammars.templates import Template, template_of
 from grammars.text import format_program
 from synth.assembly import LayerChoice, Status
-from synth.emission.families import FamilyWriter, stored_text
+from synth.emission.blocks import BlockWriter, stored_text
 from synth.emission.layout import WIDTH, assign, docstring, returned
+from synth.emission.loops import family_text
 from synth.emission.maps import CONV, MAPS, has_kernels, map_names, over_maps, spelled
 from synth.emission.plan import STORED, Plan
 from synth.emission.rows import listed, stored_rows
@@ -36,7 +38,7 @@ def shape_text(shape: Shape, rank: int) -> str:
 class LayerWriter:
     """Writes the function `function(source)` of one layer.
 
-    `ranks` are those of the tensors that it reads and returns; `families` are the plan's; `support`
+    `ranks` are those of the tensors that it reads and returns; `blocks` are the plan's; `support`
     names the supporting functions; `taken` are names that mean something else.
     """
 
@@ -45,7 +47,7 @@ class LayerWriter:
     function: str
     source: str
     ranks: tuple[int, int]
-    families: tuple[FamilyWriter, ...]
+    blocks: tuple[BlockWriter, ...]
     support: Mapping[str, str]
     taken: frozenset[str]
 
@@ -165,19 +167,51 @@ class LayerWriter:
             yield from _chained(units, value)
 
     def _units(self) -> Iterator[str]:
-        """A statement for each unit in order, save that a unit follows those it refers to."""
+        """A statement for each unit in order, save that a unit follows those it refers to, and that
+        a family stands together, where its first one would."""
+        families = {family[0]: family for family in self.families}
+        members = {unit for family in families.values() for unit in family}
         for unit in _order(self.lines, self.layer.name):
-            if self.lines[unit].op != "const":
+            if unit in families:
+                yield from self._family(families[unit])
+            elif unit not in members and self.lines[unit].op != "const":
                 yield assign(self._name(unit), self._text(self.lines[unit]))
 
+    @cached_property
+    def families(self) -> tuple[tuple[int, ...], ...]:
+        """The families whose members all have lines of their own."""
+        rows = self.plan.stored
+        return tuple(
+            family
+            for family in self.plan.choice.families
+            if all(unit in self.lines and unit not in rows for unit in family)
+        )
+
+    def _family(self, family: Sequence[int]) -> Iterator[str]:
+        """A function of what differs in a family, and its calls."""
+        programs = [self.lines[unit] for unit in family]
+        found = template_of(programs, self.all_names, self.plan.grammar)
+        source = self.source
+        columns = {n: tuple(spelled(v, source) for v in c) for n, c in found.columns.items()}
+        template = Template(spelled(found.text, source), columns)
+        if not columns:  # units that are equal
+            yield from (assign(self._name(u), template.text) for u in family)
+            return
+        yield ""
+        yield from family_text(self._family_name(family), template, [*map(self._name, family)])
+
+    def _family_name(self, family: Sequence[int]) -> str:
+        """What the function of a family is called: by its first unit."""
+        return self._free(f"like_{self._name(family[0])}")
+
     def _result(self) -> Iterator[str]:
-        """Return all units: those of lines, and the families."""
-        back, families = self.reading.back, self.families
-        if not families:
+        """Return all units: those of lines, and the blocks."""
+        back, blocks = self.reading.back, self.blocks
+        if not blocks:
             yield returned(f"{self._stacked()}{back}")
             return
-        yield from (family.comment() for family in families)
-        every = [(f.family.units, f.expression(self.reading)) for f in families]
+        yield from (block.comment() for block in blocks)
+        every = [(f.block.units, f.expression(self.reading)) for f in blocks]
         every += [(tuple(self.lines), self._stacked())] if self.lines else []
         if [units for units, _ in every] == [tuple(range(self.layer.units))]:
             yield returned(f"{every[0][1]}{back}")

@@ -24,7 +24,7 @@ ROW = tap(ROWS, 0)
 
 
 @dataclass(frozen=True)
-class Family:
+class Block:
     """Units of one form: `skeleton` over one row each, stored or else of a table in the text."""
 
     skeleton: Node
@@ -64,7 +64,7 @@ class Plan:
     """How the units of one layer are written.
 
     Opaque units and those with a sum of more than LONGEST taps read stored rows, as do those whose
-    kernels no line can hold. MANY units alike over stored rows make a family, as do those of a
+    kernels no line can hold. MANY units alike over stored rows make a block, as do those of a
     grouped layer with a few weights each, whose rows are a table. All others are lines.
     """
 
@@ -101,7 +101,7 @@ class Plan:
         return {unit: forms[unit] for unit in sorted(wanted) if forms[unit].rows}
 
     @cached_property
-    def families(self) -> tuple[Family, ...]:
+    def blocks(self) -> tuple[Block, ...]:
         """Units written as one, by their first."""
         members: dict[tuple[Node, bool], list[int]] = {}
         for unit in self._alone:
@@ -109,7 +109,7 @@ class Plan:
             members.setdefault(key, []).append(unit)
         every = self.layer.units
         return tuple(
-            Family(skeleton, tuple(units), tuple(self._forms[u].rows[ROW] for u in units), stored)
+            Block(skeleton, tuple(units), tuple(self._forms[u].rows[ROW] for u in units), stored)
             for (skeleton, stored), units in members.items()
             if len(units) >= MANY or (stored and len(units) == every)
         )
@@ -117,7 +117,7 @@ class Plan:
     @cached_property
     def lines(self) -> Mapping[int, Node]:
         """What the line of each other unit says."""
-        together = {unit for family in self.families for unit in family.units}
+        together = {unit for block in self.blocks for unit in block.units}
         programs, instead = self.choice.programs(), {*self.stored, *self._untold}
         return {
             unit: self._forms[unit].stored() if unit in instead else programs[unit]
@@ -128,7 +128,7 @@ class Plan:
     @property
     def texts(self) -> tuple[Node, ...]:
         """Every program that is written."""
-        return (*(family.skeleton for family in self.families), *self.lines.values())
+        return (*(block.skeleton for block in self.blocks), *self.lines.values())
 
     @cached_property
     def _forms(self) -> Mapping[int, Form]:
@@ -158,7 +158,7 @@ class Plan:
 
     @property
     def _alone(self) -> Iterator[int]:
-        """Units that may be in a family: a head over one row, and no sibling's business."""
+        """Units that may be in a block: a head over one row, and no sibling's business."""
         table = self.layer.groups > 1 and self.layer.fan <= LONGEST and self.layer.units >= MANY
         if not table and not self.stored:
             return

@@ -17,7 +17,7 @@ from grammars.names import Names, identifier
 from grammars.primitive import Primitive
 from grammars.program import PRE, Node, taps_of
 from synth.assembly import LayerChoice, original_bits
-from synth.emission.families import FamilyWriter
+from synth.emission.blocks import BlockWriter
 from synth.emission.graph import GraphWriter, constant_text
 from synth.emission.helpers import (
     KERNEL,
@@ -115,8 +115,8 @@ class _Emission:
                 "layer and slides over maps: under conv, x[:, 0] is the whole map of channel 0 of "
                 "x, and x_0 elsewhere its value where a window has its offset 0."
             )
-        families = [family for plan in self.plans.values() for family in plan.families]
-        if families:
+        blocks = [block for plan in self.plans.values() for block in plan.blocks]
+        if blocks:
             yield (
                 "Many units of one form are one expression: over a table at the end of this file "
                 f"or, where their weights are many, over rows of {WEIGHTS_FILE}."
@@ -150,9 +150,9 @@ class _Emission:
             source=known.banks[layer.source],
             ranks=(rank_in, rank_out),
             support=known.support,
-            families=tuple(
-                FamilyWriter(plan, f, self.names, None if f.stored else known.table(stem))
-                for f in plan.families
+            blocks=tuple(
+                BlockWriter(plan, b, self.names, None if b.stored else known.table(stem))
+                for b in plan.blocks
             ),
             taken=frozenset(known.taken),
         )
@@ -160,7 +160,7 @@ class _Emission:
     def tables(self, writers: Iterable[LayerWriter]) -> Iterator[str]:
         """The tables of all layers: the last thing that people read."""
         helper = self.identifiers.support["table"]
-        tables = (family.table for writer in writers for family in writer.families)
+        tables = (block.table for writer in writers for block in writer.blocks)
         yield from (table.source_text(helper) for table in tables if table is not None)
 
     def forward(self) -> str:

@@ -133,8 +133,8 @@ def test_wide_layers_are_fast(tmp_path: Path) -> None:
     ("name", "longest"),
     [("Strange", 3), ("Strange", 30), ("Residual", 3), ("sequence", 3), ("geometries", 3)],
 )
-def test_everything_in_families(name: str, longest: int, monkeypatch, tmp_path: Path) -> None:
-    """Even where two units make a family and a sum is soon too long, the numbers are the same."""
+def test_everything_in_blocks(name: str, longest: int, monkeypatch, tmp_path: Path) -> None:
+    """Even where two units make a block and a sum is soon too long, the numbers are the same."""
     monkeypatch.setattr(plan, "MANY", 2)
     monkeypatch.setattr(plan, "LONGEST", longest)
     case: Case = case_of(name)
