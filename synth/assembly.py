@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from grammars.coding import LayerSource, opaque_bits, stream_bits
+from grammars.coding import Family, LayerSource, opaque_bits, stream_bits
 from grammars.compiled import CompiledBank, compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
@@ -33,7 +34,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class UnitChoice:
-    """What stands in a unit's place. `program` is None for an opaque unit; FVUs are on select."""
+    """What stands in a unit's place. `program` is None for an opaque unit; FVUs are on select.
+
+    Units of a layer with the same number for a `family` are written together; `bits` is then a
+    share.
+    """
 
     channel: int
     status: Status
@@ -42,6 +47,7 @@ class UnitChoice:
     fvu_local: float
     fvu_in_situ: float
     engine: str
+    family: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +68,18 @@ class LayerChoice:
         programs = self.programs()
         return tuple(expand(p, self.layer.name, programs.__getitem__, grammar) for p in programs)
 
+    @cached_property
+    def families(self) -> tuple[Family, ...]:
+        """The channels of units that are written together; what is left of a family may be one."""
+        members: dict[int, list[int]] = {}
+        for unit in self.units:
+            if unit.family is not None:
+                members.setdefault(unit.family, []).append(unit.channel)
+        return tuple(tuple(family) for family in members.values() if len(family) > 1)
+
     def source(self) -> LayerSource:
         """What the bit stream holds of this layer."""
-        return LayerSource(self.scope, tuple(map(self.kept, self.units)))
+        return LayerSource(self.scope, tuple(map(self.kept, self.units)), self.families)
 
     def kept(self, unit: UnitChoice) -> Node | Opaque:
         """What the bit stream holds of one unit."""

@@ -91,7 +91,7 @@ class Chooser:
         return Point(
             multiplier=multiplier,
             choices=tuple(read),
-            bits=known_bits(((c.kept(u), u.bits) for c in read for u in c.units), self.grammar),
+            bits=_bits(read, self.grammar),
             kl=float(kl_divergence(self._original, outputs).mean()),
             agreement=float(agreement(self._original, outputs)),
         )
@@ -99,3 +99,10 @@ class Chooser:
     @cached_property
     def _original(self) -> torch.Tensor:
         return run_batches(self.network.module, self.probes.select, pick=self.network.judge)
+
+
+def _bits(choices: Sequence[LayerChoice], grammar: Grammar) -> int:
+    """The length of the stream, from what is known of each unit."""
+    pairs = ((c.kept(u), u.bits) for c in choices for u in c.units)
+    families = sum(len(c.families) for c in choices)
+    return known_bits(pairs, grammar, families=families, layers=len(choices))

@@ -58,7 +58,8 @@ class SearchConfig:
 
     `plugins` says whether installed packages may add primitives and engines. `basis` is a file of
     directions that get programs beside the units (`synth.basis`). A layer needs
-    `patches_per_weight` of a unit on fit.
+    `patches_per_weight` of a unit on fit. `families` says whether units of one form are sought,
+    which are then written together (`synth.families`).
     """
 
     layers: tuple[str, ...] = _key(rules.NAMES, ("*",))
@@ -72,6 +73,7 @@ class SearchConfig:
     basis: str | None = _key(rules.BASIS, None)
     plugins: bool = _key(rules.FLAG, True)
     patches_per_weight: float = _key(rules.POSITIVE, 2.0)
+    families: bool = _key(rules.FLAG, True)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """The search of one network's layers, one after another: what is told of it, and what failed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synth.evidence import LayerEvidence
-from synth.fronts import Candidate
+from synth.families.kin import Kin, kin_of
+from synth.fronts import Candidate, figures
 from synth.keys import content_key
 from synth.progress import Tally, Tell
 from synth.search import UnitFailure, evidence_key, search_layer
-from synth.store import Store
+from synth.store import KIN, Store
 
 if TYPE_CHECKING:
     from synth.run import Job
@@ -47,6 +49,22 @@ class Effort:
             found[channel] = candidates
             self.tell(layer.name, len(found), layer.units)
         return tuple(found[c] for c in range(layer.units))
+
+    def kin(
+        self, evidence: LayerEvidence, fronts: Sequence[Sequence[Candidate]], max_fvu: float
+    ) -> tuple[Kin, ...]:
+        """Families that the units of a layer may be in, known or found from their fronts."""
+        job, layer = self.job, evidence.layer
+        if not job.config.search.families or not any(fronts):
+            return ()
+        shown = [figures(front) for front in fronts]
+        key = content_key(evidence_key(evidence, job.settings), shown, max_fvu)
+        known = self.store.get(KIN[self.kind], key)
+        if known is not None:
+            return job.records.read_kin(known)
+        found = kin_of(evidence, fronts, job.grammar, max_fvu)
+        self.store.put(KIN[self.kind], key, job.records.kin(found), layer.name)
+        return found
 
     def _known(self, evidence: LayerEvidence) -> bool:
         base = evidence_key(evidence, self.job.settings)

@@ -120,3 +120,9 @@ def front(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 def error_of(candidate: Candidate) -> float:
     """The error that fronts are made by: the larger FVU of fit and select."""
     return max(candidate.fvu_fit, candidate.fvu_select)
+
+
+def figures(front: Sequence[Candidate]) -> np.ndarray:
+    """The numbers (C, 5) of a front, which stand for its programs in a key: texts are long."""
+    rows = [(c.bits, c.fvu_fit, c.fvu_select, c.worst, c.bound) for c in front]
+    return np.array(rows, dtype=np.float64).reshape(-1, 5)

@@ -4,7 +4,7 @@ Each round tries the next candidate of every unit that has none yet (`synth.riva
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,12 +13,15 @@ import numpy as np
 from grammars.coding import opaque_bits, program_bits
 from grammars.grammar import Grammar
 from grammars.program import Node, const, count_terms
+from grammars.shapes import Shape, shape
 from grammars.siblings import references
 from synth.assembly import LayerChoice, Status, UnitChoice, opaque_unit
 from synth.engine import Engine
 from synth.evidence import LayerEvidence, Ranges
+from synth.families.together import together
 from synth.fronts import Candidate
 from synth.layers import Layer
+from synth.picked import Picked, merged
 from synth.rivals import Criteria, Judge, Passing, Trial
 
 SHORT = 16  # terms of a program that people read
@@ -28,11 +31,15 @@ NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing
 
 @dataclass(frozen=True, eq=False)
 class Fronts:
-    """The fronts of one layer: candidates and what each costs alone in nats, unit by unit."""
+    """The fronts of one layer: candidates and what each costs alone in nats, unit by unit.
+
+    `kin` are candidates for units that may be written together, by channel, with their costs.
+    """
 
     layer: Layer
     units: tuple[tuple[Candidate, ...], ...]
     costs: tuple[np.ndarray, ...]
+    kin: tuple[Mapping[int, Sequence[tuple[Candidate, float]]], ...] = ()
 
 
 def able(
@@ -68,7 +75,7 @@ class Picker:
     def choice(self, multiplier: float) -> LayerChoice:
         """Programs at `multiplier` bits per nat.
 
-        Units without references first: a reference may only point at one of those.
+        Units without references first: a reference may only point at one of those. Families last.
         """
         queues = {c: self._by_price(c, multiplier) for c in range(self.layer.units)}
         plain = {c: [k for k in q if not self._references(k[0])] for c, q in queues.items()}
@@ -76,8 +83,26 @@ class Picker:
         programs = {p.unit.channel: p.unit.program for p in first if p.unit.program is not None}
         bent = {c: [k for k in q if self._refers(k[0], programs)] for c, q in queues.items()}
         second = self._picked(bent, programs)
-        units = merged(self.layer.name, first, second, multiplier)
+        picked = merged(self.layer.name, first, second, multiplier)
+        kin = [self._kin(queues, multiplier) for queues in self.fronts.kin]
+        units = together(self.layer, picked, kin, multiplier, self.grammar)
         return LayerChoice(self.layer, self.layer.scope, units)
+
+    def _kin(
+        self, pairs: Mapping[int, Sequence[tuple[Candidate, float]]], multiplier: float
+    ) -> dict[int, list[Picked]]:
+        """Of one family's candidates the cheapest of each shape that passes, unit by unit."""
+        queues: dict[Shape, dict[int, list[tuple[Candidate, float]]]] = {}
+        for channel, own in pairs.items():
+            for pair in self._sorted(channel, own, multiplier):
+                form = queues.setdefault(shape(pair[0].program, self.grammar), {})
+                form.setdefault(channel, []).append(pair)
+        found: dict[int, list[Picked]] = {}
+        for form in queues.values():
+            for picked in self._picked(form, {}):
+                if picked.unit.program is not None:
+                    found.setdefault(picked.unit.channel, []).append(picked)
+        return found
 
     @property
     def layer(self) -> Layer:
@@ -86,6 +111,11 @@ class Picker:
     def _by_price(self, channel: int, multiplier: float) -> list[tuple[Candidate, float]]:
         """The unit's candidates that can pass at all, with their costs, cheapest first."""
         pairs = zip(self.fronts.units[channel], self.fronts.costs[channel], strict=True)
+        return self._sorted(channel, pairs, multiplier)
+
+    def _sorted(
+        self, channel: int, pairs: Iterable[tuple[Candidate, float]], multiplier: float
+    ) -> list[tuple[Candidate, float]]:
         able = [pair for pair in pairs if self._may_pass(channel, *pair)]
         return sorted(able, key=lambda p: (p[0].bits + multiplier * p[1], p[0].bits))
 
@@ -116,7 +146,7 @@ class Picker:
         self,
         queues: Mapping[int, Sequence[tuple[Candidate, float]]],
         siblings: Mapping[int, Node],
-    ) -> list["Picked"]:
+    ) -> list[Picked]:
         """The first candidate of each queue that passes; a unit that has none is opaque."""
         found: dict[int, Picked] = {}
         todo = {c: iter(queue) for c, queue in queues.items() if queue}
@@ -180,32 +210,3 @@ class Picker:
     def _judge(self) -> Judge:
         given = self.evidence, self.replaced, self.criteria, self.grammar, self.engines
         return Judge(*given)
-
-
-@dataclass(frozen=True, eq=False)
-class Picked:
-    """What stands for a unit, and the nats that it costs; infinite for weights that stay."""
-
-    unit: UnitChoice
-    nats: float
-
-    def price(self, multiplier: float) -> float:
-        return self.unit.bits + multiplier * self.nats
-
-
-def merged(
-    bank: str, first: Sequence[Picked], second: Sequence[Picked], multiplier: float
-) -> tuple[UnitChoice, ...]:
-    """References where their price is lower, but none to a unit that is itself a reference."""
-    result = [p.unit for p in first]
-    kept: set[int] = set()  # units that somebody refers to must stay as they are
-    for plain, other in zip(first, second, strict=True):
-        channel, program = plain.unit.channel, other.unit.program
-        lower = other.price(multiplier) < plain.price(multiplier)
-        if program is None or not lower or channel in kept:
-            continue
-        targets = set(references(program, bank))
-        if all(result[t] is first[t].unit for t in targets):
-            result[channel] = other.unit
-            kept |= targets
-    return tuple(result)

@@ -1,15 +1,19 @@
 """What a choice is made from: the evidence, fronts and prices of all layers of a network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from synth import evidence_files
 from synth.aside import aside
 from synth.choice import Chooser
 from synth.effort import Effort
 from synth.evidence import LayerEvidence, Ranges, gather
+from synth.families.kin import Kin
+from synth.fronts import Candidate
 from synth.layers import Layer
 from synth.leftovers import FOLDER
 from synth.network import Network
@@ -22,6 +26,9 @@ from synth.store import FRONT, Store
 
 if TYPE_CHECKING:
     from synth.run import Job
+
+
+Units = tuple[tuple[Candidate, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +73,19 @@ def prepared(
             with watch.stage("fronts"):
                 front = effort.fronts(evidence, places[layer.name])
                 units = able(front, evidence.ranges, given)
+            with watch.stage("families"):
+                kin = [
+                    _able_kin(k, evidence, given)
+                    for k in effort.kin(evidence, front, given.max_fvu)
+                ]
             with watch.stage("prices"):
-                prices = beside.start(costs, layer, units, priced.pop(layer.name), job.grammar)
-            found.append((layer, units, prices))
+                every = [
+                    (*unit, *(k for f in kin for k in f.get(c, ()))) for c, unit in enumerate(units)
+                ]
+                prices = beside.start(costs, layer, every, priced.pop(layer.name), job.grammar)
+            found.append((layer, units, kin, prices))
         with watch.stage("prices"):
-            fronts = [Fronts(la, units, tuple(prices.result())) for la, units, prices in found]
+            fronts = [_priced(la, units, kin, prices.result()) for la, units, kin, prices in found]
 
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
@@ -80,3 +95,31 @@ def prepared(
     yield Prepared(chooser, ranges, effort.failures)
     for place in places.values():
         evidence_files.remove(place)
+
+
+def _able_kin(kin: Kin, evidence: LayerEvidence, criteria: Criteria) -> Kin:
+    """Those candidates of a family that hold by themselves."""
+    epsilon = criteria.epsilon(evidence.ranges)
+    return {c: tuple(k for k in own if criteria.hold(k, epsilon[c])) for c, own in kin.items()}
+
+
+def _with_kin(units: Units, kin: Sequence[Kin]) -> Units:
+    """The candidates of each unit, and behind them those of its families."""
+    return tuple(
+        (*own, *(candidate for family in kin for candidate in family.get(channel, ())))
+        for channel, own in enumerate(units)
+    )
+
+
+def _priced(layer: Layer, units: Units, kin: Sequence[Kin], prices: Sequence[np.ndarray]) -> Fronts:
+    """The fronts of a layer and its families with the prices of `_with_kin`."""
+    costs = tuple(all_[: len(unit)] for all_, unit in zip(prices, units, strict=True))
+    queues, places = [], [len(unit) for unit in units]
+    for family in kin:
+        own = {}
+        for channel, candidates in family.items():
+            end = places[channel] + len(candidates)
+            nats = prices[channel][places[channel] : end].tolist()
+            own[channel], places[channel] = [*zip(candidates, nats, strict=True)], end
+        queues.append(own)
+    return Fronts(layer, units, costs, tuple(queues))

@@ -11,6 +11,7 @@ from grammars.program import Node
 from grammars.text import format_program, parse_program
 from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.choice import Point
+from synth.families.kin import Kin
 from synth.fronts import Candidate
 from synth.layers import Layer
 from synth.packing import packed, unpacked
@@ -27,10 +28,20 @@ class Records:
 
     def front(self, candidates: Sequence[Candidate]) -> bytes:
         """A unit's front; `read_front` gives it back."""
-        return packed([_figures(c) | {"program": self.text(c.program)} for c in candidates])
+        return packed(self._rows(candidates))
 
     def read_front(self, payload: bytes) -> tuple[Candidate, ...]:
         return tuple(Candidate(**self._parsed(row)) for row in unpacked(payload))
+
+    def kin(self, families: Sequence[Kin]) -> bytes:
+        """Candidates of a layer's families; `read_kin` gives them back."""
+        return packed([{str(c): self._rows(own) for c, own in f.items()} for f in families])
+
+    def read_kin(self, payload: bytes) -> tuple[Kin, ...]:
+        return tuple(
+            {int(c): tuple(Candidate(**self._parsed(row)) for row in own) for c, own in f.items()}
+            for f in unpacked(payload)
+        )
 
     def point(self, point: Point) -> bytes:
         """A choice for all layers; `read_point` gives it back."""
@@ -56,6 +67,9 @@ class Records:
             LayerChoice(la, la.scope, tuple(self._unit(row) for row in rows[la.name]))
             for la in layers
         )
+
+    def _rows(self, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+        return [_figures(c) | {"program": self.text(c.program)} for c in candidates]
 
     def _unit(self, row: dict[str, Any]) -> UnitChoice:
         parsed = self._parsed({k: row[k] for k in UnitChoice.__dataclass_fields__})

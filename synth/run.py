@@ -2,12 +2,11 @@
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -28,7 +27,7 @@ from synth.evidence import Probes, Ranges, gather
 from synth.files import write_atomic
 from synth.fingerprint import code_digest
 from synth.footprint import check_memory
-from synth.fronts import Candidate
+from synth.fronts import Candidate, figures
 from synth.inputs import load_probes
 from synth.kernels.colours import axes_of
 from synth.keys import content_key
@@ -300,13 +299,14 @@ def _check_able(
 
 def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tuple[Point, ...]:
     records, criteria, layers = job.records, chooser.criteria, chooser.network.layers
-    searched = [[_figures(unit) for unit in f.units] for f in chooser.fronts]
+    searched = [[figures(unit) for unit in f.units] for f in chooser.fronts]
     prices = [list(f.costs) for f in chooser.fronts]
+    kin = [[_kin_figures(queues) for queues in f.kin] for f in chooser.fronts]
     bars = [criteria.max_fvu, criteria.max_error, criteria.max_kl]
     inputs = [part.digest() for part in (chooser.probes.fit, chooser.probes.select)]
     weights = [[la.weight, la.bias] for la in layers]
     code = [chooser.network.module.code, code_digest()]
-    base = content_key(searched, prices, bars, inputs, weights, code)
+    base = content_key(searched, prices, kin, bars, inputs, weights, code)
     done: list[float] = []
 
     def at(multiplier: float) -> Point:
@@ -323,10 +323,9 @@ def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tup
     return search_multiplier(at, criteria)
 
 
-def _figures(front: Sequence[Candidate]) -> np.ndarray:
-    """The numbers (C, 5) of a front, which stand for its programs in a key: texts are long."""
-    rows = [(c.bits, c.fvu_fit, c.fvu_select, c.worst, c.bound) for c in front]
-    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+def _kin_figures(queues: Mapping[int, Sequence[tuple[Candidate, float]]]) -> list[object]:
+    """What stands for the candidates of a family in a key."""
+    return [[c, figures([k for k, _ in own]), [n for _, n in own]] for c, own in queues.items()]
 
 
 def _workers(config: Config) -> Workers:

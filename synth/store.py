@@ -31,6 +31,10 @@ FAILURES = {  # of units that got no front
     CONTROL_FRONT: "control failure",
     DIRECTION_FRONT: "direction failure",
 }
+KIN = {  # candidates of units that may be a family, by layer, found from such fronts
+    FRONT: "kin",
+    CONTROL_FRONT: "control kin",
+}
 UNITS = "units"  # what a store says of itself: how many units are searched, by layer
 _IDENTITY = "(SELECT value FROM meta WHERE key = 'identity')"
 

@@ -14,7 +14,7 @@ from grammars.grammar import Grammar
 from grammars.program import Node
 from grammars.siblings import pre_of
 from synth.engine import UnitEvidence, with_head
-from synth.kernels.colours import axes_of
+from synth.kernels.colours import Axis, axes_of
 from synth.kernels.fit import Problem
 from synth.kernels.forms import Window, forms_of
 from synth.kernels.rounding import readable
@@ -47,7 +47,7 @@ class KernelEngine:
         """No kernel to speak of, or no layer that looks at an image."""
         if not forms_of(grammar):
             return "the grammar has no kernel: add 'kernel' (and 'colour') to search.tags"
-        if not any(map(_is_image_like, layers)):
+        if not any(map(is_image_like, layers)):
             names = ", ".join(layer.name for layer in layers[:4])
             return (
                 f"kernels need layers with space over at most {CHANNELS} channels and "
@@ -77,29 +77,44 @@ ENGINE = KernelEngine
 
 
 def _all(evidence: UnitEvidence, seed: int) -> Iterator[Node]:
-    if not forms_of(evidence.grammar) or not _is_image_like(evidence.layer.layer):
+    if not forms_of(evidence.grammar) or not is_image_like(evidence.layer.layer):
         return
-    metric = next(unit_metrics(evidence.layer, evidence.channel, [CAUTION]))
+    metric = wary_metric(evidence)
     yield from _worth_a_look(evidence, [*_written(evidence, metric, seed)])
 
 
-def _is_image_like(layer: Layer) -> bool:
+def is_image_like(layer: Layer) -> bool:
     """Whether units look at more than one place, of few channels: all of them are mixed."""
     space = layer.geometry.window != (1, 1)
     return space and layer.in_shape[0] // layer.groups <= CHANNELS and layer.fan <= WEIGHTS
 
 
 def _written(evidence: UnitEvidence, metric: Metric, seed: int) -> Iterator[Written]:
-    layer = evidence.layer.layer
-    channels = layer.in_shape[0] // layer.groups
-    window = Window.of(layer.geometry.offsets())
-    problem = Problem.of(metric, channels, forms_of(evidence.grammar), window)
-    axes = axes_of(evidence.grammar, layer.source, channels) if layer.groups == 1 else ()
+    problem, axes = problem_of(evidence, metric), axes_for(evidence)
     for count, grown in zip(READ, grow(problem, len(READ), seed), strict=True):
         for row in range(min(count, len(grown.losses))):
             chain = readable(problem, grown.chains.part([row]), axes)
             for mended in Draft.of(evidence, metric, problem, chain).mended(MENDED):
                 yield from filter(None, map(mended.written, PRECISIONS))
+
+
+def wary_metric(evidence: UnitEvidence) -> Metric:
+    """The metric that kernels are fitted in."""
+    return next(unit_metrics(evidence.layer, evidence.channel, [CAUTION]))
+
+
+def problem_of(evidence: UnitEvidence, metric: Metric) -> Problem:
+    """The weights of a unit in a metric, and the kernels that its grammar has."""
+    layer = evidence.layer.layer
+    window = Window.of(layer.geometry.offsets())
+    channels = layer.in_shape[0] // layer.groups
+    return Problem.of(metric, channels, forms_of(evidence.grammar), window)
+
+
+def axes_for(evidence: UnitEvidence) -> tuple[Axis, ...]:
+    """The axes of colour that a unit's source has."""
+    layer = evidence.layer.layer
+    return axes_of(evidence.grammar, layer.source, layer.in_shape[0]) if layer.groups == 1 else ()
 
 
 def _worth_a_look(evidence: UnitEvidence, all_: list[Written]) -> Iterator[Node]:

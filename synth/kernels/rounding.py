@@ -34,15 +34,21 @@ class Readable:
 
 def readable(problem: Problem, chain: Chains, axes: Sequence[Axis]) -> Readable:
     """A chain of one row with colours named where that is worth it, and its parameters rounded."""
-    chain, named = _coloured(problem, chain, axes)
-    snapped = _snapped(problem, _within(problem, chain))
+    chain, named = coloured(problem, chain, axes)
+    snapped = on_grids(problem, chain)
     return Readable(_facing(problem, _settled(problem, snapped)), named)
 
 
-def _coloured(
+def on_grids(problem: Problem, chain: Chains) -> Chains:
+    """A chain of one row with all free parameters on their grids, one after the other."""
+    return _snapped(problem, _within(problem, chain))
+
+
+def coloured(
     problem: Problem, chain: Chains, axes: Sequence[Axis]
 ) -> tuple[Chains, tuple[Axis | None, ...]]:
-    """Components one after the other along a named axis or a single channel."""
+    """A chain of one row with components, one after the other, along a named axis or a single
+    channel where that is worth it, and those axes."""
     number, channels = chain.forms.shape[1], problem.channels
     named: list[Axis | None] = [None] * number
     if channels == 1:

@@ -1,0 +1,1 @@
+"""Families: units of a layer whose programs are one program over a table."""
