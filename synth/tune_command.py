@@ -1,7 +1,7 @@
 """The command `synth tune`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from synth.errors import InputError, Problems
 if TYPE_CHECKING:
     from synth.folder import Finished
     from synth.run import Job
+    from synth.stimuli.field import Field
 
 FILE = click.Path(path_type=Path)
 
@@ -77,9 +78,8 @@ def _asked(found: "Finished", units: Sequence[str], layers: Sequence[str]) -> As
 
 
 def _tuned(job: "Job", found: "Finished", asked: Asked, colour: str) -> dict[str, Any]:
-    """The screen, and rows of all units asked for."""
+    """What the pictures were, and the rows of all units asked for."""
     from synth.run import load_choices, one_thread
-    from synth.stimuli.field import field_of
     from synth.stimuli.screen import screen_of
     from synth.tuning import rows_of, tune
 
@@ -88,18 +88,26 @@ def _tuned(job: "Job", found: "Finished", asked: Asked, colour: str) -> dict[str
     with one_thread():
         screen = screen_of(job.network, probes, colour=colour)
         asked = asked or _written(found, job)
-        banks = {name: job.network.layer(name) for name in asked}
-        with Problems() as problems:
-            fields = {n: problems.attempt(field_of, job.network, banks[n], probes) for n in banks}
+        fields = _fields(job, asked)
         for name, channels in asked.items():
-            field = fields[name]
-            assert field
-            known = job.network, choices, job.grammar, screen
-            tuning = tune(*known, name, channels, field, device=probes.device)
-            rows += rows_of(tuning, {r["channel"]: r["name"] for r in found.layers[name]})
-    shown = {"background": screen.background, "low": screen.low, "high": screen.high}
-    beside = {"light": screen.light, "dark": screen.dark}
-    return {"screen": {k: v.tolist() for k, v in shown.items()} | beside, "units": rows}
+            known = {row["channel"]: row for row in found.layers[name]}
+            spot = name, channels, fields[name]
+            rows += rows_of(tune(job.network, choices, job.grammar, screen, *spot), known)
+    return {"screen": screen.figures(), "units": rows}
+
+
+def _fields(job: "Job", layers: Iterable[str]) -> "dict[str, Field]":
+    """Where each layer looks. Raises InputError: those without space, all in one message."""
+    from synth.stimuli.field import field_of
+
+    with Problems() as problems:
+        found = {
+            name: problems.attempt(
+                field_of, job.network, job.network.layer(name), job.parts.fit.inputs
+            )
+            for name in layers
+        }
+    return {name: field for name, field in found.items() if field}
 
 
 def _written(found: "Finished", job: "Job") -> Asked:

@@ -5,7 +5,7 @@ what a program is, beside the held-out probes; it is no proof.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,6 @@ def tune(
     layer: str,
     channels: Sequence[int],
     field: Field,
-    *,
-    device: str = "cpu",
 ) -> LayerTuning:
     """The responses of some units of a layer to all families, in the middle of its maps."""
     short = up_to(network, layer)
@@ -85,7 +83,7 @@ def tune(
         stimuli = family.stimuli(field.side)
         parts = [
             _responses(short, choice, modules, batch[0], field)
-            for batch in screen.batches(stimuli, field.centre, device=device)
+            for batch in screen.batches(stimuli, field.centre)
         ]
         together = np.concatenate(parts, axis=1)[:, :, list(channels)]
         families.append(Responses(stimuli, *together))
@@ -123,10 +121,15 @@ def curve(responses: Responses, unit: int) -> dict[str, Any]:
     return {"axis": axis, "values": moved[same].tolist()} | found
 
 
-def rows_of(tuning: LayerTuning, names: Mapping[int, str]) -> list[dict[str, Any]]:
-    """What `tuning.json` says of each unit, its agreement a family at a time and in all."""
+def rows_of(tuning: LayerTuning, known: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What `tuning.json` says of each unit, its agreement a family at a time and in all.
+
+    `known` are the rows of programs.json by channel: which programs were compared is kept beside.
+    """
+    beside = {"field": asdict(tuning.field)}
+    kept = ("layer", "name", "channel", "status", "program")
     return [
-        finite(_row(tuning, place, channel, names[channel]))
+        finite({key: known[channel][key] for key in kept} | beside | _row(tuning, place))
         for place, channel in enumerate(tuning.channels)
     ]
 
@@ -135,15 +138,10 @@ def _varies(values: np.ndarray) -> bool:
     return bool(np.ptp(values) > FLAT * np.abs(values).max())
 
 
-def _row(tuning: LayerTuning, place: int, channel: int, name: str) -> dict[str, Any]:
+def _row(tuning: LayerTuning, place: int) -> dict[str, Any]:
     families = {r.stimuli.family.name: r for r in tuning.families}
     best = max(families, key=lambda name: families[name].unit[:, place].max())
-    layer = tuning.choice.layer.name
     return {
-        "layer": layer,
-        "name": name,
-        "channel": channel,
-        "status": str(tuning.choice.units[channel].status),
         "prefers": best,
         EVERY: _agreements(tuning.families, place),
         "families": {

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Screen:
     low: np.ndarray
     high: np.ndarray
     direction: np.ndarray
+    device: str = "cpu"
 
     @property
     def light(self) -> float:
@@ -49,14 +51,19 @@ class Screen:
         low, high = self.low[:, None, None], self.high[:, None, None]
         return np.clip(shown, low, high).astype(np.float32)
 
-    def batches(
-        self, stimuli: Stimuli, centre: tuple[float, float], *, device: str = "cpu"
-    ) -> Iterator[Batch]:
-        """The same, some at a time, on a device."""
+    def batches(self, stimuli: Stimuli, centre: tuple[float, float]) -> Iterator[Batch]:
+        """The same, some at a time, on the device."""
         count = batch_size(WIDEST * len(self.background) * math.prod(self.size))
         for start in range(0, len(stimuli), count):
             some = stimuli.take(slice(start, start + count))
-            yield Inputs((self.pictures(some, centre),), device=device).batch()
+            yield Inputs((self.pictures(some, centre),), device=self.device).batch()
+
+    def figures(self) -> dict[str, Any]:
+        """What `tuning.json` says of it."""
+        arrays = {
+            key: getattr(self, key).tolist() for key in ("background", "low", "high", "direction")
+        }
+        return arrays | {"light": self.light, "dark": self.dark}
 
     def _contrasts(self, stimuli: Stimuli) -> np.ndarray:
         sign = stimuli.column("sign")
@@ -76,7 +83,8 @@ def screen_of(network: Network, probes: Inputs, *, colour: str = EVERY) -> Scree
     direction = _direction(colour, shape[0]) * (high - low)
     if not direction.any():
         raise InputError(f"the probes have one value in every channel that {colour!r} moves.")
-    screen = Screen(shape[1:], mean, low, high, direction / np.abs(direction).max())
+    direction = direction / np.abs(direction).max()
+    screen = Screen(shape[1:], mean, low, high, direction, probes.device)
     if max(screen.light, screen.dark) == 0:
         raise InputError(f"the probes' mean leaves no contrast along {colour!r}.")
     return screen

@@ -65,6 +65,7 @@ def test_a_table_of_units(seeing: Home) -> None:
     written = json.loads((seeing.folder / "results/net/tuning.json").read_text())
     assert [row["name"] for row in written["units"]] == ["conv1_0", "conv1_1"]
     for row in written["units"]:
+        assert "program" in row and row["field"]["size"] == [3, 3]
         counts = {name: one["stimuli"] for name, one in row["families"].items()}
         assert list(counts) == ["grating", "bar", "edge", "curve", "spot"]
         assert row["all"]["stimuli"] == sum(counts.values())

@@ -1,6 +1,7 @@
 """Tuning: planted units prefer what was planted, and agreement says how near a program is."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ ANGLE, WAVELENGTH = 30.0, 4.0
 PLANTED = {"angle": ANGLE, "wavelength": WAVELENGTH, "sigma": 2.5, "length": 2.5, "phase": 90.0}
 
 
+@cache
 def planted() -> Network:
     """A gabor, a constant, and a unit behind both."""
     gabor = Form(GRAMMAR["gabor"])
@@ -40,7 +42,6 @@ def planted() -> Network:
     return read_network(module, torch.rand(2, 1, 21, 21))
 
 
-NETWORK = planted()
 PROBES = Inputs((np.random.default_rng(0).uniform(-1, 1, (40, 1, 21, 21)).astype(np.float32),))
 
 
@@ -53,20 +54,22 @@ def written(choice: LayerChoice, channel: int, program: Node) -> LayerChoice:
 
 def tuned(layer: str, program: Node | None = None) -> LayerTuning:
     """All units of a layer, of which the first gabor may have a program."""
-    choices = [opaque_layer(la) for la in NETWORK.layers]
+    choices = [opaque_layer(la) for la in planted().layers]
     if program is not None:
         choices[0] = written(choices[0], 0, program)
-    la = NETWORK.layer(layer)
-    screen, field = screen_of(NETWORK, PROBES), field_of(NETWORK, la, PROBES)
-    return tune(NETWORK, choices, GRAMMAR, screen, layer, range(la.units), field)
+    la = planted().layer(layer)
+    screen, field = screen_of(planted(), PROBES), field_of(planted(), la, PROBES)
+    return tune(planted(), choices, GRAMMAR, screen, layer, range(la.units), field)
 
 
 def rows(layer: str, program: Node | None = None) -> list[dict]:
-    return rows_of(tuned(layer, program), {0: "first", 1: "second"})
+    kept = {"layer": layer, "status": "program", "program": None}
+    known = {i: kept | {"name": f"unit{i}", "channel": i} for i in range(2)}
+    return rows_of(tuned(layer, program), known)
 
 
 def relu_of(**changes: float) -> Node:
-    (source,) = NETWORK.input_names
+    (source,) = planted().input_names
     kernel = call("gabor", **{**PLANTED, **changes}, dy=0.0, dx=0.0)
     return call("relu", linear([(1.0, call("conv", kernel, tap(source, 0, 0, 0)))], -0.1))
 
