@@ -41,7 +41,7 @@ def field_of(network: Network, layer: Layer, probes: Inputs, *, seed: int = 0) -
             "place in the image. Name a layer that reads maps, or the image."
         )
     place = (layer.out_shape[1] - 1) // 2, (layer.out_shape[2] - 1) // 2
-    reached = _reached(network, layer, place, _traced(probes, seed))
+    reached = _reached(up_to(network, layer.name), layer, place, _traced(probes, seed))
     if not reached.any():
         raise InputError(f"no unit of layer {layer.name!r} moves with the image.")
     rows, columns = (np.flatnonzero(reached.any(axis)) for axis in (1, 0))
