@@ -1,4 +1,4 @@
-"""The command `synth`: run, show, validate, check, grammar, runs and clean.
+"""The command `synth`: run, show, validate, check, tune, grammar, runs and clean.
 
 Exit codes: 0 drop-in (or all well), 1 finished but not drop-in (or something rejected), 2 bad
 input, 3 stopped by a full disk, 130 stopped from the keyboard. Heavy modules are imported inside
@@ -17,6 +17,7 @@ import click
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
 from synth.runs_command import clean, runs
+from synth.tune_command import tune
 
 STOPPED = 130  # what shells report of a program that Ctrl-C ended
 TINY = 1e-6  # below it, two figures of one replacement are the same
@@ -43,7 +44,7 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-for command in (grammar, runs, clean):
+for command in (tune, grammar, runs, clean):
     main.add_command(command)
 
 

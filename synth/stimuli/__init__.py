@@ -1,0 +1,1 @@
+"""Synthetic pictures at graded parameters: gratings, bars, edges, curves and spots."""
