@@ -28,11 +28,16 @@ NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing
 
 @dataclass(frozen=True, eq=False)
 class Fronts:
-    """The fronts of one layer: candidates and what each costs alone in nats, unit by unit."""
+    """The fronts of one layer: candidates and what each costs alone in nats, unit by unit.
+
+    Nats are of the judged output. A layer that is `bound` feeds another output too: there no
+    constant stands for a unit because it costs nothing.
+    """
 
     layer: Layer
     units: tuple[tuple[Candidate, ...], ...]
     costs: tuple[np.ndarray, ...]
+    bound: bool = False
 
 
 def able(
@@ -103,6 +108,7 @@ class Picker:
         if self.evidence.ranges.constant[channel] and candidate.worst == 0:
             return Status.INACTIVE
         free = candidate.program.op == "const" and cost <= NOTHING * self.criteria.max_kl
+        free = free and not self.fronts.bound
         return Status.ABLATED if free else None
 
     def _references(self, candidate: Candidate) -> tuple[int, ...]:

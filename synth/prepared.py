@@ -70,7 +70,11 @@ def prepared(
                 prices = beside.start(costs, layer, units, priced.pop(layer.name), job.grammar)
             found.append((layer, units, prices))
         with watch.stage("prices"):
-            fronts = [Fronts(la, units, tuple(prices.result())) for la, units, prices in found]
+            bound = network.beside_judged
+            fronts = [
+                Fronts(la, units, tuple(prices.result()), bound=la.name in bound)
+                for la, units, prices in found
+            ]
 
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
