@@ -1,4 +1,4 @@
-# Two ways in: `make demo` decompiles the example network, `make test` runs every check.
+# Two ways in: `make demo` decompiles two networks, `make test` runs every check.
 # Linux without an accelerator: `make demo TORCH_INDEX=URL` takes torch from a CPU-only index.
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -24,6 +24,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 demo: .venv/.demo
 	$(BIN)/synth run examples/digits_mlp100.toml --jobs 2
+	$(BIN)/synth run examples/pnet.toml --jobs 2
 
 test: .venv/.test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --quiet

@@ -78,11 +78,16 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class AcceptConfig:
-    """`margin` of accuracy holds on held-out; KL (nats) and agreement hold on select."""
+    """`margin` of accuracy holds on held-out; KL (nats) and agreement hold on select.
+
+    With `short`, programs that do not count as short are charged the bits of their unit's own
+    weights on top when programs are chosen: short ones stand more often, at the same KL.
+    """
 
     margin: float = _key(rules.PROPER, 0.01)
     max_kl: float = _key(rules.POSITIVE, 0.01)
     min_agreement: float = _key(rules.SHARE, 0.99)
+    short: bool = _key(rules.FLAG, False)
 
 
 @dataclass(frozen=True)

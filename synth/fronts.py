@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from grammars.coding import program_bits
+from grammars.coding import opaque_bits, program_bits
 from grammars.compiled import CompiledBank, compile_bank
-from grammars.program import Node
+from grammars.program import Node, count_terms
 from oracles.evidence import unexplained
 from synth.affine import float_bounds
 from synth.engine import Engine, UnitEvidence
@@ -20,6 +20,8 @@ from synth.evidence import FIT, SELECT
 
 CHUNK = 256  # candidates that are evaluated at once,
 BLOCK = 2048  # and patches: so few that what is made of them stays in the cache
+SHORT = 16  # terms of a program that people read
+SHORT_SHARE = 0.25  # and its share of the unit's own bits
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,18 @@ class Candidate:
 
 
 def search_unit(
-    evidence: UnitEvidence, engines: Sequence[Engine], *, budget: int, seed: int
+    evidence: UnitEvidence,
+    engines: Sequence[Engine],
+    *,
+    budget: int,
+    seed: int,
+    short: bool = False,
 ) -> tuple[Candidate, ...]:
     """The front of one unit, cheapest first.
 
-    `budget` is the number of candidates that each engine may propose.
+    `budget` is the number of candidates that each engine may propose. With `short`, the programs
+    that count as short have a front of their own in it: a few kernels are often beaten, in bits and
+    error, by many rounded weights that nobody reads.
     """
     found: dict[Node, str] = {}
     for engine in engines:
@@ -55,7 +64,17 @@ def search_unit(
     for start in range(0, len(programs), CHUNK):
         part = programs[start : start + CHUNK]
         candidates += judge(evidence, part, [found[p] for p in part])
-    return front(candidates)
+    if not short:
+        return front(candidates)
+    columns = len(evidence.scope.columns)
+    brief = [c for c in candidates if is_short(c.program, c.bits, columns)]
+    both = {c.program: c for c in (*front(candidates), *front(brief))}
+    return tuple(sorted(both.values(), key=lambda c: (c.bits, error_of(c), c.bound)))
+
+
+def is_short(program: Node, bits: int, columns: int) -> bool:
+    """Whether a program for a unit of `columns` weights is one that people read."""
+    return count_terms(program) <= SHORT and bits <= SHORT_SHARE * opaque_bits(columns)
 
 
 def judge(

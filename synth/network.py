@@ -74,6 +74,19 @@ class Network:
         nodes = returned if isinstance(returned, list | tuple) else (returned,)
         return tuple(node for node in nodes if isinstance(node, fx.Node))
 
+    @cached_property
+    def beside_judged(self) -> frozenset[str]:
+        """The layers that an output depends on which is not the judged one."""
+        judged = self.output_nodes[self.judged]
+        todo, seen = [node for node in self.output_nodes if node is not judged], set()
+        while todo:
+            node = todo.pop()
+            if node not in seen:
+                seen.add(node)
+                todo += node.all_input_nodes
+        names = {node.name for node in seen}
+        return frozenset(la.name for la in self.layers if self.banks[la.name] in names)
+
     def __call__(self, *batch: Tensor) -> Tensor:
         """The judged output for a batch of inputs (N, *shape) each, without gradients."""
         with torch.no_grad():

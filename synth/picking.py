@@ -12,20 +12,18 @@ import numpy as np
 
 from grammars.coding import opaque_bits, program_bits
 from grammars.grammar import Grammar
-from grammars.program import Node, const, count_terms
+from grammars.program import Node, const
 from grammars.shapes import Shape, shape
 from grammars.siblings import references
 from synth.assembly import LayerChoice, Status, UnitChoice, opaque_unit
 from synth.engine import Engine
 from synth.evidence import LayerEvidence, Ranges
 from synth.families.together import together
-from synth.fronts import Candidate
+from synth.fronts import Candidate, is_short
 from synth.layers import Layer
 from synth.picked import Picked, merged
 from synth.rivals import Criteria, Judge, Passing, Trial
 
-SHORT = 16  # terms of a program that people read
-SHORT_SHARE = 0.25  # and its share of the unit's own bits
 NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing"
 
 
@@ -33,12 +31,15 @@ NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing
 class Fronts:
     """The fronts of one layer: candidates and what each costs alone in nats, unit by unit.
 
-    `kin` are candidates for units that may be written together, by channel, with their costs.
+    Nats are of the judged output. A layer that is `bound` feeds another output too: there no
+    constant stands for a unit because it costs nothing. `kin` are candidates for units that may be
+    written together, by channel, with their costs.
     """
 
     layer: Layer
     units: tuple[tuple[Candidate, ...], ...]
     costs: tuple[np.ndarray, ...]
+    bound: bool = False
     kin: tuple[Mapping[int, Sequence[tuple[Candidate, float]]], ...] = ()
 
 
@@ -117,7 +118,22 @@ class Picker:
         self, channel: int, pairs: Iterable[tuple[Candidate, float]], multiplier: float
     ) -> list[tuple[Candidate, float]]:
         able = [pair for pair in pairs if self._may_pass(channel, *pair)]
-        return sorted(able, key=lambda p: (p[0].bits + multiplier * p[1], p[0].bits))
+
+        def price(pair: tuple[Candidate, float]) -> tuple[float, int]:
+            candidate, cost = pair
+            charge = self._charge(channel, candidate)
+            return candidate.bits + charge + multiplier * cost, candidate.bits
+
+        return sorted(able, key=price)
+
+    def _charge(self, channel: int, candidate: Candidate) -> int:
+        """Bits on top for what nobody reads, where short programs are wanted: the unit's own."""
+        columns = self._columns(channel)
+        short = not self.criteria.short or is_short(candidate.program, candidate.bits, columns)
+        return 0 if short else opaque_bits(columns)
+
+    def _columns(self, channel: int) -> int:
+        return len(self.layer.scope.of(channel).columns)
 
     def _may_pass(self, channel: int, candidate: Candidate, cost: float) -> bool:
         if self._status(channel, candidate, cost) is not None:
@@ -133,6 +149,7 @@ class Picker:
         if self.evidence.ranges.constant[channel] and candidate.worst == 0:
             return Status.INACTIVE
         free = candidate.program.op == "const" and cost <= NOTHING * self.criteria.max_kl
+        free = free and not self.fronts.bound
         return Status.ABLATED if free else None
 
     def _references(self, candidate: Candidate) -> tuple[int, ...]:
@@ -194,8 +211,7 @@ class Picker:
         scope = self.layer.scope.of(channel)
         same = program == candidate.program
         bits = candidate.bits if same else program_bits(program, scope, self.grammar)
-        own = opaque_bits(len(scope.columns))
-        short = count_terms(program) <= SHORT and bits <= SHORT_SHARE * own
+        short = is_short(program, bits, self._columns(channel))
         return UnitChoice(
             channel=channel,
             status=status or (Status.PROGRAM if short else Status.ROUNDED),

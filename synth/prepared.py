@@ -74,18 +74,18 @@ def prepared(
                 front = effort.fronts(evidence, places[layer.name])
                 units = able(front, evidence.ranges, given)
             with watch.stage("families"):
-                kin = [
-                    _able_kin(k, evidence, given)
-                    for k in effort.kin(evidence, front, given.max_fvu)
-                ]
+                related = effort.kin(evidence, front, given.max_fvu)
+                kin = [_able_kin(family, evidence, given) for family in related]
             with watch.stage("prices"):
-                every = [
-                    (*unit, *(k for f in kin for k in f.get(c, ()))) for c, unit in enumerate(units)
-                ]
+                every = _with_kin(units, kin)
                 prices = beside.start(costs, layer, every, priced.pop(layer.name), job.grammar)
             found.append((layer, units, kin, prices))
         with watch.stage("prices"):
-            fronts = [_priced(la, units, kin, prices.result()) for la, units, kin, prices in found]
+            bound = network.beside_judged
+            fronts = [
+                _priced(la, units, kin, prices.result(), bound=la.name in bound)
+                for la, units, kin, prices in found
+            ]
 
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
@@ -111,7 +111,14 @@ def _with_kin(units: Units, kin: Sequence[Kin]) -> Units:
     )
 
 
-def _priced(layer: Layer, units: Units, kin: Sequence[Kin], prices: Sequence[np.ndarray]) -> Fronts:
+def _priced(
+    layer: Layer,
+    units: Units,
+    kin: Sequence[Kin],
+    prices: Sequence[np.ndarray],
+    *,
+    bound: bool,
+) -> Fronts:
     """The fronts of a layer and its families with the prices of `_with_kin`."""
     costs = tuple(all_[: len(unit)] for all_, unit in zip(prices, units, strict=True))
     queues, places = [], [len(unit) for unit in units]
@@ -122,4 +129,4 @@ def _priced(layer: Layer, units: Units, kin: Sequence[Kin], prices: Sequence[np.
             nats = prices[channel][places[channel] : end].tolist()
             own[channel], places[channel] = [*zip(candidates, nats, strict=True)], end
         queues.append(own)
-    return Fronts(layer, units, costs, tuple(queues))
+    return Fronts(layer, units, costs, bound, tuple(queues))

@@ -27,12 +27,16 @@ from synth.shifting import Shifts, is_long, with_bias
 
 @dataclass(frozen=True)
 class Criteria:
-    """What units must hold (`max_fvu`, `max_error` as a share of range) and what select must."""
+    """What units must hold (`max_fvu`, `max_error` as a share of range) and what select must.
+
+    With `short`, a program that is not short is charged the bits of the unit's own weights on top.
+    """
 
     max_fvu: float
     max_error: float
     max_kl: float
     min_agreement: float
+    short: bool = False
 
     def epsilon(self, ranges: Ranges) -> np.ndarray:
         """(U,) ε, less a hair: bounds in a search are floats, and the exact recheck must not fail

@@ -70,7 +70,8 @@ class Job:
     @property
     def criteria(self) -> Criteria:
         search, accept = self.config.search, self.config.accept
-        return Criteria(search.max_fvu, search.max_error, accept.max_kl, accept.min_agreement)
+        bars = search.max_fvu, search.max_error, accept.max_kl, accept.min_agreement
+        return Criteria(*bars, short=accept.short)
 
     @property
     def workers(self) -> Workers:
@@ -151,7 +152,8 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     problems.attempt(_check_probes, searched, chosen, config)
     problems.attempt(_check_able, engines, searched, grammar, config)
     search, found = config.search, parts(probes, chosen).on(device)
-    settings = SearchSettings(spec, search.engines, search.budget, config.run.seed)
+    seed, short = config.run.seed, config.accept.short
+    settings = SearchSettings(spec, search.engines, search.budget, seed, short)
     return Job(config, network.on(device), found, grammar, settings, layers, known or ())
 
 

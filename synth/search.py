@@ -58,6 +58,7 @@ class SearchSettings:
     engines: tuple[str, ...] = ("linear",)
     budget: int = 2000
     seed: int = 0
+    short: bool = False
 
     def load(self) -> list[type[Engine]]:
         """The engines. Raises InputError for one that cannot be had."""
@@ -117,7 +118,7 @@ def search_layer(
 def evidence_key(evidence: LayerEvidence, settings: SearchSettings) -> str:
     """A key of everything that the fronts of a layer depend on."""
     grammar = settings.grammar.load()
-    given = [list(settings.engines), settings.budget, settings.seed, grammar.digest]
+    given = [list(settings.engines), settings.budget, settings.seed, settings.short, grammar.digest]
     return content_key(code_digest(), _content(evidence), given)
 
 
@@ -218,7 +219,8 @@ def _search_unit(
     unit = UnitEvidence(evidence, channel, grammar)
     torch.set_num_threads(1)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
-        return search_unit(unit, engines, budget=settings.budget, seed=settings.seed)
+        limits = {"budget": settings.budget, "seed": settings.seed, "short": settings.short}
+        return search_unit(unit, engines, **limits)
 
 
 @lru_cache(maxsize=1)

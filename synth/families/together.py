@@ -11,12 +11,11 @@ from grammars.scope import Opaque
 from grammars.shapes import Shape, shape
 from grammars.siblings import pre_of, references
 from synth.assembly import Status, UnitChoice
+from synth.fronts import SHORT, SHORT_SHARE
 from synth.layers import Layer
 from synth.picked import Picked
 
 FEWEST = 3  # units of a family
-MOST = 16  # terms of a member: longer sums share nothing but their form
-SHORT_SHARE = 0.25  # of a unit's own bits, which a program may take
 ABLE = (Status.PROGRAM, Status.ROUNDED, Status.OPAQUE)
 
 Members = Mapping[int, Picked]
@@ -124,7 +123,7 @@ class _Prices:
         """Whether it says more than a list of taps, and not too much."""
         pre = pre_of(program, self.grammar)
         listed = pre.op in ("tap", "const") or is_sum_of_taps(pre)
-        return not listed and count_terms(program) <= MOST
+        return not listed and count_terms(program) <= SHORT
 
     def _alone(self, channel: int) -> float:
         return self.picked[channel].price(self.multiplier)

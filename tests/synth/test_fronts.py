@@ -26,7 +26,7 @@ from grammars.coding import program_bits
 from grammars.program import call, const, linear, tap
 from synth.engines.linear import LinearEngine
 from synth.evidence import FIT, SELECT, LayerEvidence, gather
-from synth.fronts import Candidate, front, judge, search_unit
+from synth.fronts import Candidate, front, is_short, judge, search_unit
 from synth.modules import apply_heads
 
 figures = st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0, float("inf")])
@@ -60,6 +60,20 @@ def test_a_front_is_what_nothing_beats(found):
         assert min(error(c) for c in cheaper) <= error(other)
         assert min(c.bound for c in cheaper) <= other.bound
     assert len(set(kept)) == len(kept)
+
+
+def test_short_programs_have_a_front_of_their_own(dense):
+    """With `short` a front gains short programs, which others beat and no short one does."""
+    for channel in range(dense.layer.units):
+        unit = unit_evidence(dense, channel)
+        plain = search_unit(unit, [LinearEngine()], budget=300, seed=0)
+        both = search_unit(unit, [LinearEngine()], budget=300, seed=0, short=True)
+        own = len(unit.scope.columns)
+        more = [c for c in both if c not in plain]
+        brief = [c for c in both if is_short(c.program, c.bits, own)]
+        assert set(plain) <= set(both) and set(more) <= set(brief)
+        assert [c.bits for c in both] == sorted(c.bits for c in both)
+        assert not any(beats(other, c) for c in more for other in brief)
 
 
 @pytest.fixture(scope="module")

@@ -205,6 +205,29 @@ def test_infinite_mask_in_a_buffer_is_allowed():
     assert [layer.name for layer in read_module(Masked(), 3).layers] == ["fc"]
 
 
+class TwoAnswers(nn.Module):
+    """A body and two heads, of which the body's maps are an answer too if `deep`."""
+
+    def __init__(self, deep: bool) -> None:
+        super().__init__()
+        self.deep = deep
+        self.body, self.left, self.right = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        hidden = self.body(x).relu()
+        found = {"left": self.left(hidden), "right": self.right(hidden)}
+        return {"hidden": hidden, "left": found["left"]} if self.deep else found
+
+
+def test_layers_that_feed_an_output_which_is_not_judged():
+    """What only the judged output reads is not among them; all that others depend on is."""
+    network = read_network(TwoAnswers(False), torch.zeros(1, 3), judged="left")
+    assert network.beside_judged == {"body", "right"}
+    network = read_network(TwoAnswers(True), torch.zeros(1, 3), judged="left")
+    assert network.beside_judged == {"body"}
+    assert read_module(mlp(), 6).beside_judged == set()
+
+
 class FixedBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.reshape(2, 3)

@@ -304,6 +304,30 @@ def test_many_cannot_be_taken():
         assert {c for c in front if c.program.op == "const"} <= set(unit)
 
 
+def test_no_constant_is_free_where_another_output_reads():
+    """Units that the judged output does not need are ablated, but not if an unjudged one does."""
+    picker = picker_of(3, max_fvu=0.05, max_error=0.25)
+    free = tuple(np.zeros(len(cost)) for cost in picker.fronts.costs)
+    fronts = replace(picker.fronts, costs=free)
+    statuses = []
+    for bound in (False, True):
+        choice = replace(picker, fronts=replace(fronts, bound=bound)).choice(1e4)
+        statuses.append([u.status for u in choice.units])
+    assert Status.ABLATED in statuses[0] and Status.ABLATED not in statuses[1]
+
+
+def test_short_programs_stand_more_often_where_they_are_wanted():
+    """More units have short programs, and those pass like others."""
+    counts = []
+    for wanted in (False, True):
+        picker = picker_of(3, max_fvu=0.2, max_error=1.0)
+        picker = replace(picker, criteria=replace(picker.criteria, short=wanted))
+        units = picker.choice(1e5).units
+        counts.append(sum(u.status is Status.PROGRAM for u in units))
+        assert all(u.fvu_in_situ <= 0.2 for u in units if u.status is Status.PROGRAM)
+    assert counts[1] > counts[0]
+
+
 def test_what_is_picked_is_of_all_kinds():
     """Among what is compared are references, plain programs and units of every status."""
     loose, strict = (0.05, 0.25), (1e-4, 0.05)
