@@ -184,12 +184,12 @@ class Memory:
         return self._at(place, load, "choice of programs", programs, parts)
 
     def _validation(self, load: Load) -> Need:
-        """Batches are made so large that they take four times HELD, if there are so many probes."""
+        """Batches are made so large that they take HELD numbers, if there are so many probes."""
         layers = [p.layer for p in self.own]
         maps = sum(math.prod(la.in_shape) + math.prod(la.out_shape) for la in layers)
         patches = max((la.width * math.prod(la.out_shape[1:]) for la in layers), default=0)
         sample = FLOAT * (2 * maps + patches)
-        count = min(load.held_out, max(1, 4 * HELD * FLOAT // sample))
+        count = min(load.held_out, max(1, HELD * FLOAT // sample))
         return Need("", "validation", {BATCH: count * (sample + self.sizes.every)})
 
     def _here(self, place: Place, rows: Rows) -> dict[str, float]:

@@ -98,8 +98,9 @@ class Job:
 class Searched:
     """What is known of one network's layers in the end, and the choices among their fronts.
 
-    `failures` are the units that no worker found a front of: they stay opaque. `directions` are
-    searched beside the layers, and nothing is chosen by them.
+    Of the points that were not chosen only the figures are kept. `failures` are the units that
+    no worker found a front of: they stay opaque. `directions` are searched beside the layers, and
+    nothing is chosen by them.
     """
 
     ranges: dict[str, Ranges]
@@ -198,7 +199,8 @@ def search(
     """Evidence, fronts and choice for a network that may be a control of the job's own."""
     known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
     with known as found, watch.stage("choice"), _unswept():
-        points = _choose(job, found.chooser, store, progress)
+        *others, chosen = _choose(job, found.chooser, store, progress)
+    points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
     return Searched(found.ranges, points, tuple(found.failures))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from grammars.grammar import Grammar
 from synth.assembly import LayerChoice, Status, bank_module
-from synth.batches import HELD, Batch, Inputs, batch_size
+from synth.batches import Batch, Inputs, batch_size
 from synth.controls import mean_ablation, resample_ablation, unit_statistics
 from synth.layers import Layer
 from synth.network import Network
@@ -195,7 +195,7 @@ class _Stream:
 
     def run(self, inputs: Inputs) -> _Run:
         """All held-out probes."""
-        batches = inputs.batches(batch_size(_held(self.layers.values()), held=4 * HELD))
+        batches = inputs.batches(batch_size(_held(self.layers.values())))
         parts = [self._batch(part, i) for i, part in enumerate(batches)]
         original, replaced, mean, resample = (
             torch.cat([p.outputs[k] for p in parts]) for k in range(4)
