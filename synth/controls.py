@@ -19,7 +19,7 @@ from grammars.program import PRE, Node, Sort, Value, leaves, linear, tap, taps_o
 from grammars.scope import Column, Scope
 from grammars.siblings import references
 from synth.assembly import LayerChoice, UnitChoice
-from synth.batches import HELD, Inputs, batch_size
+from synth.batches import Inputs, batch_size
 from synth.layers import Layer
 from synth.modules import OnMaps, layer_module
 from synth.network import LayerNodes, Network
@@ -116,7 +116,13 @@ def _drawn_unit(
     bits, program = min(priced, key=lambda pair: abs(ahead + pair[0] - unit.bits))
     nan = float("nan")
     return replace(
-        unit, program=program, bits=bits, fvu_local=nan, fvu_in_situ=nan, engine="random"
+        unit,
+        program=program,
+        bits=bits,
+        fvu_local=nan,
+        fvu_in_situ=nan,
+        engine="random",
+        family=None,  # without meaning there is nothing that its members have in common
     )
 
 
@@ -243,7 +249,7 @@ def unit_statistics(
     """Statistics of layers on probes, streamed; a constant unit has variance 0."""
     sums: dict[str, list[np.ndarray]] = {}
     held = sum(math.prod(network.layer(name).out_shape) for name in layers)
-    for batch in inputs.batches(batch_size(held, held=4 * HELD)):
+    for batch in inputs.batches(batch_size(held)):
         maps = network.record(batch, layers)
         for name in layers:
             sums.setdefault(name, []).append(_sums(maps[name]))

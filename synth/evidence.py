@@ -6,7 +6,7 @@ nearest to the threshold of each unit, because a rarely active unit would otherw
 nothing. Layers are visited in order and let go, so that memory is bounded by one of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -129,11 +129,19 @@ class LayerEvidence:
         return _slope(self.layer.heads[channel], at, margin) ** 2
 
 
-def gather(network: Network, probes: Probes, *, seed: int) -> Iterator[LayerEvidence]:
-    """Evidence of every layer on the original sources, in order, one at a time."""
-    walks = Walks(network, probes)
+def gather(
+    network: Network, probes: Probes, *, seed: int, layers: Collection[str] | None = None
+) -> Iterator[LayerEvidence]:
+    """Evidence of every layer, or of some, on the original sources, in order, one at a time."""
+    walks, wanted = Walks(network, probes), [la.name for la in network.layers]
+    if layers is not None:
+        wanted = [name for name in wanted if name in layers]
     for layer in network.layers:
-        yield walks.evidence(layer, seed=seed)
+        if not wanted:
+            return  # nobody asks for what comes behind
+        if layer.name == wanted[0]:
+            yield walks.evidence(layer, seed=seed)
+            wanted.pop(0)
         walks.put(layer.name)
 
 

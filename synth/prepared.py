@@ -1,8 +1,9 @@
 """What a choice is made from: the evidence, fronts and prices of all layers of a network."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 
 Units = tuple[tuple[Candidate, ...], ...]
+Found = tuple[Units, Sequence[Kin], Future[list[np.ndarray]]]
+"""The candidates of a layer's units, of its families, and what all of them cost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ def prepared(
 
     While workers search a layer, the one before is priced here, and the evidence of the next one is
     gathered. All evidence waits in files, which are removed in the end, and fronts in the store,
-    under `kind`.
+    under `kind`. Layers that no run into the folder was to search have neither.
     """
     folder = store.path.parent / FOLDER / kind.replace(" ", "_")
     places = {la.name: folder / str(i) for i, la in enumerate(network.layers)}
@@ -63,9 +66,10 @@ def prepared(
         probes = priced_probes(network, job.probes.fit)
         priced = gradients(network, probes, seed=job.config.run.seed)
     effort, given = Effort(job, store, kind, progress), criteria or job.criteria
-    ranges, found = {}, []
+    asked = {*job.layers} | store.layers()
+    ranges, found = {}, dict[str, Found]()
     with aside(job.workers) as beside:
-        all_ = gather(network, job.probes, seed=job.config.run.seed)
+        all_ = gather(network, job.probes, seed=job.config.run.seed, layers=asked)
         for evidence in watch.each("evidence", beside.ahead(all_)):
             layer = evidence.layer
             evidence_files.write(evidence, places[layer.name])
@@ -79,13 +83,15 @@ def prepared(
             with watch.stage("prices"):
                 every = _with_kin(units, kin)
                 prices = beside.start(costs, layer, every, priced.pop(layer.name), job.grammar)
-            found.append((layer, units, kin, prices))
+            found[layer.name] = units, kin, prices
         with watch.stage("prices"):
             bound = network.beside_judged
             fronts = [
-                _priced(la, units, kin, prices.result(), bound=la.name in bound)
-                for la, units, kin, prices in found
+                _priced(la, *found.get(la.name, _nothing(la)), bound=la.name in bound)
+                for la in network.layers
             ]
+            if not job.config.search.families:
+                fronts = [replace(known, joins=False) for known in fronts]
 
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
@@ -95,6 +101,13 @@ def prepared(
     yield Prepared(chooser, ranges, effort.failures)
     for place in places.values():
         evidence_files.remove(place)
+
+
+def _nothing(layer: Layer) -> Found:
+    """What is found of a layer that nobody asked for."""
+    prices: Future[list[np.ndarray]] = Future()
+    prices.set_result([np.empty(0)] * layer.units)
+    return ((),) * layer.units, [], prices
 
 
 def _able_kin(kin: Kin, evidence: LayerEvidence, criteria: Criteria) -> Kin:
@@ -115,11 +128,12 @@ def _priced(
     layer: Layer,
     units: Units,
     kin: Sequence[Kin],
-    prices: Sequence[np.ndarray],
+    priced: Future[list[np.ndarray]],
     *,
     bound: bool,
 ) -> Fronts:
     """The fronts of a layer and its families with the prices of `_with_kin`."""
+    prices = priced.result()
     costs = tuple(all_[: len(unit)] for all_, unit in zip(prices, units, strict=True))
     queues, places = [], [len(unit) for unit in units]
     for family in kin:

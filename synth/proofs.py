@@ -4,7 +4,7 @@ The domain is the envelope: the box of each layer's sources on fit and select, z
 read. ε was fixed before the search, as a share of the unit's range on fit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,7 +23,7 @@ from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Ver
 from oracles.cross_check import smt_check
 from oracles.prove import prove_layer
 from synth.affine import affine_forms, by_group, chosen, unit_bank, unit_box
-from synth.assembly import LayerChoice, Status, opaque_unit, source_index
+from synth.assembly import LayerChoice, Status, opaque_unit, shared, source_index
 from synth.evidence import Ranges
 from synth.unfolding import unfolded
 
@@ -65,12 +65,13 @@ def prove_choices(
     """A proof, a refutation or a reason for every unit of every layer.
 
     Programs claim ε = `max_error` of their unit's range; inactive units claim ε = 0, which proves
-    them dead. Nothing is claimed of ablated and opaque units. `jobs` processes share the work.
+    them dead. Nothing is claimed of ablated and opaque units; layers without `ranges` have no
+    others. `jobs` processes share the work.
     """
     return [
         proof
         for choice in choices
-        for proof in _layer(choice, ranges[choice.layer.name], grammar, max_error, jobs)
+        for proof in _layer(choice, ranges.get(choice.layer.name), grammar, max_error, jobs)
     ]
 
 
@@ -85,29 +86,29 @@ def settled(
     """The choices after every refuted program has been taken back, and the proofs of the rest."""
     while True:
         proofs = prove_choices(choices, ranges, grammar, max_error=max_error, jobs=jobs)
-        kept = tuple(without_refuted(choices, proofs))
+        kept = tuple(without_refuted(choices, proofs, grammar))
         if all(a.units == b.units for a, b in zip(kept, choices, strict=True)):
             return kept, proofs
         choices = kept
 
 
 def without_refuted(
-    choices: Sequence[LayerChoice], proofs: Sequence[UnitProof]
+    choices: Sequence[LayerChoice], proofs: Sequence[UnitProof], grammar: Grammar
 ) -> list[LayerChoice]:
     """The choices with every refuted program taken back: it does not pass, the unit is opaque."""
     refuted = {(p.layer, p.channel) for p in proofs if isinstance(p.verdict, Refuted)}
-    return [
-        replace(
-            choice,
-            units=tuple(
-                opaque_unit(u.channel, choice.scope)
-                if (choice.layer.name, u.channel) in refuted and u.status is not Status.INACTIVE
-                else u
-                for u in choice.units
-            ),
-        )
-        for choice in choices
-    ]
+    return [shared(_without(choice, refuted), grammar) for choice in choices]
+
+
+def _without(choice: LayerChoice, refuted: Set[tuple[str, int]]) -> LayerChoice:
+    name = choice.layer.name
+    units = tuple(
+        opaque_unit(u.channel, choice.scope)
+        if (name, u.channel) in refuted and u.status is not Status.INACTIVE
+        else u
+        for u in choice.units
+    )
+    return replace(choice, units=units)
 
 
 def save_certificates(
@@ -122,6 +123,7 @@ def save_certificates(
 
     They hold programs free of siblings and kernels, for a checker that knows sums of taps alone.
     """
+    choices = [c for c in choices if c.layer.name in ranges]
     layers = [_certified_layer(ranges[c.layer.name], names) for c in choices]
     programs = {c.layer.name: c.expanded(grammar) for c in choices}
     windows = {c.layer.name: source_index(c.scope) for c in choices}
@@ -166,9 +168,14 @@ def verdict_row(proof: UnitProof) -> dict[str, object]:
 
 
 def _layer(
-    choice: LayerChoice, ranges: Ranges, grammar: Grammar, max_error: float, jobs: int
+    choice: LayerChoice, ranges: Ranges | None, grammar: Grammar, max_error: float, jobs: int
 ) -> list[UnitProof]:
     layer = choice.layer
+    if ranges is None:
+        return [
+            UnitProof(layer.name, u.channel, Fraction(0), _unclaimed(u.status), None, 0.0)
+            for u in choice.units
+        ]
     bank = compile_bank(choice.expanded(grammar), source_index(choice.scope), grammar)
     forms = affine_forms(layer, range(layer.units), bank)
     claimed = [i for i, c in enumerate(forms.places) if _claims(choice.units[c].status)]

@@ -130,6 +130,10 @@ class Store:
             if now != before:
                 self._set_meta(UNITS, now)
 
+    def layers(self) -> frozenset[str]:
+        """The layers that some run into this folder was to search."""
+        return frozenset(json.loads(self._meta(UNITS) or "{}"))
+
     def description(self) -> dict[str, Any] | None:
         """What `claim_identity` stored, or None before it."""
         text = self._meta("description")
