@@ -1,4 +1,4 @@
-"""The kernel engine: a unit of a convolution as a short sum of kernels over mixes of channels.
+"""The kernel engine: a unit of a convolution as a short sum of kernels over its sources.
 
 Kernels, their colours and a few taps are found in the metric of the unit (`synth.kernels`): K = 1,
 2, 3, … components, each length with what it costs and leaves; the front keeps what pays.
@@ -15,19 +15,22 @@ from grammars.program import Node
 from grammars.siblings import pre_of
 from synth.engine import UnitEvidence, with_head
 from synth.kernels.colours import Axis, axes_of
+from synth.kernels.deep import sparse
 from synth.kernels.fit import Problem
 from synth.kernels.forms import Window, forms_of
 from synth.kernels.rounding import readable
 from synth.kernels.search import grow
 from synth.kernels.slots import slots_of
-from synth.kernels.writing import MENDED, PRECISIONS, Draft, Written, held
+from synth.kernels.writing import PRECISIONS, Draft, Written, held
 from synth.layers import Layer
 from synth.metric import Metric, mixed_squares, unit_metrics
 from synth.rounding import grid_of, round_each
 from synth.thinning import thinned
 
-CHANNELS, WEIGHTS = 4, 1024  # of a unit, at most
-READ = (5, 1, 1, 1, 1)  # fits of one component, of two, … that are made readable
+CHANNELS = 4  # up to which each kernel is over a mix of all; over one of them where there are more
+WEIGHTS = 1024  # of a unit, at most
+SMALL = 9  # places of a window that taps over one channel say as shortly as a kernel
+READ = (5, 1, 1, 1, 1)  # fits of one component, of two, … that are made readable; taps fill up
 CAUTION = 0.03  # how much the metric fears inputs that probes do not show
 FINE = 8  # a constant that is fitted again has at least this many steps of its grid
 APART = 1.02  # each proposal is dearer than the last but one by this factor
@@ -50,8 +53,8 @@ class KernelEngine:
         if not any(map(is_image_like, layers)):
             names = ", ".join(layer.name for layer in layers[:4])
             return (
-                f"kernels need layers with space over at most {CHANNELS} channels and "
-                f"{WEIGHTS} weights, and {names} are none: leave the engine out"
+                f"kernels need layers with space and at most {WEIGHTS} weights a unit, and {names} "
+                "are none: leave the engine out"
             )
         return None
 
@@ -84,18 +87,34 @@ def _all(evidence: UnitEvidence, seed: int) -> Iterator[Node]:
 
 
 def is_image_like(layer: Layer) -> bool:
-    """Whether units look at more than one place, of few channels: all of them are mixed."""
-    space = layer.geometry.window != (1, 1)
-    return space and layer.in_shape[0] // layer.groups <= CHANNELS and layer.fan <= WEIGHTS
+    """Whether units look at more than one place, and not at too many; over many channels, at so
+    many places that kernels are shorter than a few taps."""
+    rows, columns = layer.geometry.window
+    few = layer.in_shape[0] // layer.groups <= CHANNELS
+    return rows * columns > (1 if few else SMALL) and layer.fan <= WEIGHTS
 
 
 def _written(evidence: UnitEvidence, metric: Metric, seed: int) -> Iterator[Written]:
-    problem, axes = problem_of(evidence, metric), axes_for(evidence)
+    problem = problem_of(evidence, metric)
+    found = _mixed if problem.channels <= CHANNELS else _sparse
+    for draft in found(evidence, metric, problem, seed):
+        yield from filter(None, map(draft.written, PRECISIONS))
+
+
+def _sparse(evidence: UnitEvidence, metric: Metric, problem: Problem, seed: int) -> Iterator[Draft]:
+    """Sums of kernels over one channel each."""
+    for chain in sparse(problem, seed):
+        yield Draft.of(evidence, metric, problem, chain)
+
+
+def _mixed(evidence: UnitEvidence, metric: Metric, problem: Problem, seed: int) -> Iterator[Draft]:
+    """Sums of kernels over mixes of all channels, and of a few taps."""
+    axes = axes_for(evidence)
     for count, grown in zip(READ, grow(problem, len(READ), seed), strict=True):
         for row in range(min(count, len(grown.losses))):
             chain = readable(problem, grown.chains.part([row]), axes)
-            for mended in Draft.of(evidence, metric, problem, chain).mended(MENDED):
-                yield from filter(None, map(mended.written, PRECISIONS))
+            taps = range(len(READ) - chain.chain.forms.shape[1] + 1)
+            yield from Draft.of(evidence, metric, problem, chain).mended(taps)
 
 
 def wary_metric(evidence: UnitEvidence) -> Metric:

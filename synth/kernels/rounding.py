@@ -36,7 +36,7 @@ def readable(problem: Problem, chain: Chains, axes: Sequence[Axis]) -> Readable:
     """A chain of one row with colours named where that is worth it, and its parameters rounded."""
     chain, named = coloured(problem, chain, axes)
     snapped = on_grids(problem, chain)
-    return Readable(_facing(problem, _settled(problem, snapped)), named)
+    return Readable(facing(problem, settled(problem, snapped)), named)
 
 
 def on_grids(problem: Problem, chain: Chains) -> Chains:
@@ -92,8 +92,9 @@ def _snapped(problem: Problem, chain: Chains) -> Chains:
     return chain
 
 
-def _settled(problem: Problem, chain: Chains) -> Chains:
-    """Moved on the grids, and with defaults for what they do as well for, while that pays."""
+def settled(problem: Problem, chain: Chains) -> Chains:
+    """A chain of one row moved on the grids, and with defaults for what they do as well for, while
+    that pays."""
     chain, price = _descended(problem, chain)
     for _ in range(DEFAULTS):
         tried = _with_a_default(problem, chain)
@@ -168,7 +169,7 @@ def _steps(problem: Problem, form: int, *, pairs: bool) -> np.ndarray:
     return np.array(moves)
 
 
-def _facing(problem: Problem, chain: Chains) -> Chains:
+def facing(problem: Problem, chain: Chains) -> Chains:
     """The same with positive gains, where half a turn of a kernel is its negative."""
     gains, values = measured(problem, chain).gains[0], chain.values.copy()
     for k, form in enumerate(chain.forms[0].tolist()):

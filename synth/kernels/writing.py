@@ -14,7 +14,6 @@ from synth.kernels.slots import Slot, Slots
 from synth.metric import Metric
 from synth.rounding import FLOAT32_BITS, round_each
 
-MENDED = (0, 1, 2, 4)  # taps beside the components
 PRECISIONS = (3, 4, 5, 6, 8)  # constants err by about 2^-j of the unit's own size
 RIDGE = 1e-9  # of a constant's own square: two components may have become the same
 

@@ -97,6 +97,17 @@ def _dense(columns: int) -> Network:
     return network
 
 
+def pictures(count: int, channels: int, side: int, *, seed: int) -> np.ndarray:
+    """Noise whose amplitude falls as 1/f, as in photographs: (count, channels, side, side)."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)
+    amplitude = 1 / np.maximum(np.hypot(rows, columns), 1 / side)
+    shape = (count, channels, *amplitude.shape)
+    spectrum = amplitude * (generator.normal(size=shape) + 1j * generator.normal(size=shape))
+    noise = np.fft.irfft2(spectrum, s=(side, side))
+    return (noise / noise.std()).astype(np.float32)
+
+
 def unit_evidence(evidence: LayerEvidence, channel: int = 0) -> UnitEvidence:
     return UnitEvidence(evidence, channel, CORE)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import read, unit_metric
+from small import pictures, read, unit_metric
 from torch import nn
 
 from grammars.grammar import Grammar, load_grammar
@@ -55,15 +55,8 @@ def over(source: Node, name: str = "gabor", **changed: float) -> Node:
 
 
 @cache
-def images(channels: int, count: int = 40) -> np.ndarray:
-    """Noise whose amplitude falls as 1/f, (count, channels, SIDE, SIDE)."""
-    generator = np.random.default_rng(channels)
-    rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)
-    amplitude = 1 / np.maximum(np.hypot(rows, columns), 1 / SIDE)
-    shape = (count, channels, *amplitude.shape)
-    spectrum = amplitude * (generator.normal(size=shape) + 1j * generator.normal(size=shape))
-    noise = np.fft.irfft2(spectrum, s=(SIDE, SIDE))
-    return (noise / noise.std()).astype(np.float32)
+def images(channels: int) -> np.ndarray:
+    return pictures(40, channels, SIDE, seed=channels)
 
 
 def evidence_of(*programs: Node, channels: int = 1, noise: float = 0.01) -> LayerEvidence:
@@ -133,6 +126,24 @@ def test_sums_of_kernels_and_taps_are_found():
     ]
     truth = linear(terms, 0.25)
     assert set(truth.args) <= set(matched(evidence_of(truth, channels=3), truth).args)
+
+
+def test_few_of_many_channels_are_found():
+    """A unit over ten channels is a sum of kernels over the three that it reads."""
+    parts = [
+        (0.75, over(tap(BANK, 7), angle=45.0)),
+        (-0.5, over(tap(BANK, 2), "patch")),
+        (0.25, over(tap(BANK, 4), "line", angle=90.0)),
+    ]
+    truth = linear(parts, 0.25)
+    evidence = evidence_of(truth, channels=10)
+    programs = proposals(evidence)
+    unit = UnitEvidence(evidence, 0, grammar())
+    (own, *found) = judge(unit, [truth, *programs], ["truth"] + ["kernel"] * len(programs))
+    short = [c for c in found if c.bits <= 1.25 * own.bits]
+    best = min(short, key=lambda c: c.fvu_select)
+    assert best.fvu_select < 1e-3
+    assert {t["channel"] for t in taps_of(best.program)} == {2, 4, 7}
 
 
 def test_the_same_seed_gives_the_same_programs():
