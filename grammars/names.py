@@ -5,7 +5,7 @@ changes no key.
 import keyword
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from grammars.program import PRE, Node, tap
@@ -72,6 +72,21 @@ class Names:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._taps)
+
+    def part(self, banks: Collection[str]) -> "Names":
+        """The names of some banks and their channels alone."""
+        found = Names({}, given={key: n for key, n in self._names.items() if key[0] in banks})
+        found._banks = {s: node for s, node in self._banks.items() if node["name"] in banks}
+        return found
+
+    @property
+    def stems(self) -> Collection[str]:
+        """What whole banks are called."""
+        return self._banks.keys()
+
+    def stem(self, bank: str) -> str | None:
+        """What a bank is called as a whole, or None."""
+        return next((stem for stem, node in self._banks.items() if node["name"] == bank), None)
 
     def of_tap(self, tap: Node) -> str:
         """The name of a tap's channel, its offset and `pre` aside."""

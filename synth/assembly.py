@@ -1,7 +1,7 @@
 """Chosen programs put in the place of units: one module a layer, and the network around them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from grammars.coding import Family, LayerSource, opaque_bits, stream_bits
+from grammars.coding import (
+    Family,
+    LayerSource,
+    family_bits,
+    opaque_bits,
+    program_bits,
+    stream_bits,
+)
 from grammars.compiled import CompiledBank, compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
@@ -20,6 +27,8 @@ from grammars.siblings import expand
 from synth.engine import weighted_taps, with_head
 from synth.layers import Layer
 from synth.network import Network
+
+UNREAD = "unread"  # the engine of constants in the place of units that nothing reads
 
 
 class Status(StrEnum):
@@ -67,6 +76,11 @@ class LayerChoice:
         """`programs()` free of references to siblings."""
         programs = self.programs()
         return tuple(expand(p, self.layer.name, programs.__getitem__, grammar) for p in programs)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether no unit has a program: they keep their weights, or nothing reads them."""
+        return all(unit.program is None or unit.engine == UNREAD for unit in self.units)
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
@@ -201,6 +215,24 @@ def original_bits(layers: Sequence[Layer]) -> int:
     return sum(32 * (la.weight.size + la.bias.size) for la in layers)
 
 
+def shared(choice: LayerChoice, grammar: Grammar) -> LayerChoice:
+    """The choice with the bits of each family shared evenly among its units; what is left alone of
+    a family is no member any more."""
+    source, shares = choice.source(), dict[int, int]()
+    for family in choice.families:
+        whole, rest = divmod(family_bits(source, family, grammar), len(family))
+        shares |= {channel: whole + (place < rest) for place, channel in enumerate(family)}
+    units = []
+    for unit in choice.units:
+        if unit.channel in shares:
+            unit = replace(unit, bits=shares[unit.channel])
+        elif unit.family is not None and unit.program is not None:
+            bits = program_bits(unit.program, choice.scope.of(unit.channel), grammar)
+            unit = replace(unit, bits=bits, family=None)
+        units.append(unit)
+    return replace(choice, units=tuple(units))
+
+
 def opaque_unit(channel: int, scope: Scope) -> UnitChoice:
     """A unit that keeps its weights."""
     bits = opaque_bits(len(scope.of(channel).columns))
@@ -219,13 +251,17 @@ def own_program(layer: Layer, channel: int) -> Node:
     return with_head(layer.heads[channel], weighted_taps(layer.scope.of(channel), constants))
 
 
-def names_of(layers: Sequence[Layer], grammar: Mapping[str, object]) -> Names:
-    """Names of all channels that programs of these layers read or are."""
+def names_of(
+    layers: Sequence[Layer],
+    grammar: Mapping[str, object],
+    given: Mapping[tuple[str, int], str] | None = None,
+) -> Names:
+    """Names of all channels that programs of these layers read or are; those `given` override."""
     banks: dict[str, int] = {}
     for layer in layers:
         banks.setdefault(layer.source, layer.in_shape[0])
         banks[layer.name] = layer.units
-    return Names(banks, reserved={*grammar, "pre"})
+    return Names(banks, given=given, reserved={*grammar, "pre"})
 
 
 def _whole(layer: Layer) -> bool:

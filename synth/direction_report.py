@@ -23,6 +23,7 @@ from synth.directions import inverse_bits, replacement, why_not
 from synth.figures import distances, finite
 from synth.outputs import run_batches
 from synth.proofs import UnitProof, verdict_row
+from synth.records import Records
 from synth.splits import Part
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def direction_rows(job: "Job", searched: "Searched", proofs: Sequence[UnitProof]) -> Row:
+def direction_rows(
+    job: "Job", searched: "Searched", proofs: Sequence[UnitProof], records: Records
+) -> Row:
     """`directions.json`: every direction, with the columns of a unit in `programs.json`.
 
     Beside them `bank`, its key in the file of directions, `source`, the bank that its program
@@ -41,7 +44,7 @@ def direction_rows(job: "Job", searched: "Searched", proofs: Sequence[UnitProof]
     for programs in searched.directions:
         composed = over_source(job, choices, proofs, programs)
         own = zip(programs.choice.units, programs.proofs, composed, strict=True)
-        rows += [_row(job, programs, u, proof) | {"over_source": o} for u, proof, o in own]
+        rows += [_row(records, programs, u, proof) | {"over_source": o} for u, proof, o in own]
     return {"directions": finite(rows)}
 
 
@@ -56,12 +59,12 @@ def direction_figures(
     }
 
 
-def _row(job: "Job", programs: DirectionPrograms, unit: UnitChoice, proof: UnitProof) -> Row:
+def _row(records: Records, programs: DirectionPrograms, unit: UnitChoice, proof: UnitProof) -> Row:
     directions, layer, channel = programs.directions, programs.choice.layer, unit.channel
     called = directions.names[channel] if directions.names else None
-    row = {"layer": layer.name, "name": job.records.names.of(layer.name, channel)}
+    row = {"layer": layer.name, "name": records.names.of(layer.name, channel)}
     row |= {"called": called, "bank": directions.key, "source": layer.source}
-    row |= job.records.unit(unit) | {"fvu_in_situ": None}
+    row |= records.unit(unit) | {"fvu_in_situ": None}
     row |= {"terms": None if unit.program is None else count_terms(unit.program)}
     row |= verdict_row(proof)
     if unit.program is None:

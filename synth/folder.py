@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -39,12 +39,16 @@ class Finished:
     """A run folder whose files are all there.
 
     `rows` are those of programs.json, `directions` those of directions.json, if there is one.
+    `sources` is what programs call the whole bank that a layer reads, and `renamed` has the names
+    that stand for those of layer and channel, under which the store keeps its fronts.
     """
 
     folder: Path
     summary: Row
     rows: tuple[Row, ...]
     directions: tuple[Row, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def grammar(self) -> Any:
@@ -101,10 +105,15 @@ class Finished:
             found = [item.payload for item in store.items(kind) if item.name == label]
         candidates = [c for payload in found for c in unpacked(payload)]
         for candidate in candidates:
+            candidate["program"] = self._in_words(candidate["program"])
             candidate["chosen"] = candidate["program"] == row["program"]
         if row["program"] is not None and not any(c["chosen"] for c in candidates):
             candidates.append(_chosen_apart(row))
         return candidates
+
+    def _in_words(self, program: str) -> str:
+        """A stored program with the names that units have got since."""
+        return re.sub(r"\w+", lambda m: self.renamed.get(m[0], m[0]), program)
 
     def _unknown(self, text: str) -> str:
         asked = re.fullmatch(r"(.+?)(?:\[(\d+)\]|_(\d+))", text)
@@ -123,11 +132,11 @@ def open_run(folder: Path) -> Finished:
     with Store(folder, create=False):
         pass  # its problems come first
     summary, programs = (_read(folder / name) for name in ("summary.json", "programs.json"))
-    rows = _rows(folder / "programs.json", "units", programs)
-    if not (folder / DIRECTIONS).exists():
-        return Finished(folder, summary, rows)
-    path = folder / DIRECTIONS
-    return Finished(folder, summary, rows, _rows(path, "directions", _read(path), _OF_DIRECTIONS))
+    rows, directions = _rows(folder / "programs.json", "units", programs), ()
+    if (path := folder / DIRECTIONS).exists():
+        directions = _rows(path, "directions", _read(path), _OF_DIRECTIONS)
+    called = (programs.get(key) or {} for key in ("sources", "renamed"))
+    return Finished(folder, summary, rows, directions, *called)
 
 
 def written(folder: Path) -> tuple[str, ...]:
@@ -191,14 +200,14 @@ def _expanded(run: Finished, row: Row) -> str | None:
         return None
 
 
-def _source(run: Finished, layer: str, own: str) -> tuple[Any, Set[tuple[str, int, int, int]]]:
+def _source(run: Finished, layer: str, own: str) -> tuple[Any, Set[tuple[Any, ...]]]:
     """What the programs of a layer read: names of its source, as the certificates have it, and of
     its units as the bank `own`; and the taps of its window."""
     from grammars.names import Names
 
     known = _read(run.folder / "certificates.json")["layers"][layer]
     channels, names = known["channels"], {c: name for name, c in known["names"].items()}
-    bank = names[0].removesuffix("_0")  # what a text calls the bank as a whole
+    bank = run.sources.get(layer) or names[0].removesuffix("_0")
     given = {(bank, channel): name for channel, name in names.items()}
     given |= {(own, row["channel"]): row["name"] for row in run.layers[layer]}
     window = product((bank,), range(channels), known["rows"], known["columns"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -35,6 +36,7 @@ from synth.layers import Layer
 from synth.leftovers import working
 from synth.loading import load_module
 from synth.multiplier import search_multiplier
+from synth.naming import readable_names
 from synth.network import Network, read_network
 from synth.picking import Criteria
 from synth.prepared import prepared
@@ -79,8 +81,13 @@ class Job:
 
     @property
     def records(self) -> Records:
+        """Under the names of layers and channels, which no program changes."""
+        return self.named({})
+
+    def named(self, given: Mapping[tuple[str, int], str]) -> Records:
+        """Records under names of which some are given, by layer and channel."""
         banks = (*self.network.layers, *(d.layer for d in self.directions))
-        return Records(names_of(banks, self.grammar), self.grammar)
+        return Records(names_of(banks, self.grammar, given), self.grammar)
 
     @property
     def digest(self) -> str:
@@ -211,8 +218,10 @@ def write_results(
     from synth.direction_report import direction_rows
     from synth.summary import notes_of, program_rows
 
-    out, names = job.config.out, job.records.names
-    choices = searched.point.choices
+    out, choices = job.config.out, searched.point.choices
+    plain = job.records.names
+    records = job.named(readable_names(choices, job.grammar, {*plain, *plain.stems, *job.grammar}))
+    names = records.names
     (out / "summary.json").unlink(missing_ok=True)  # it comes back last: a run with it is whole
     text = emit(job.network, choices, job.grammar, names, notes=notes_of(job, summary))
     write_atomic(out / "decompiled.py", text)
@@ -222,9 +231,9 @@ def write_results(
     claimed = (*choices, *(d.choice for d in beside)), ranges
     proved = (*proofs, *(proof for d in beside for proof in d.proofs))
     save_certificates(out, *claimed, proved, names, job.grammar)
-    write_atomic(out / "programs.json", _json(program_rows(job, searched, proofs)))
+    write_atomic(out / "programs.json", _json(program_rows(job, searched, proofs, records)))
     if beside:
-        write_atomic(out / "directions.json", _json(direction_rows(job, searched, proofs)))
+        write_atomic(out / "directions.json", _json(direction_rows(job, searched, proofs, records)))
     write_atomic(out / "summary.json", _json(summary))
 
 
@@ -244,11 +253,12 @@ def _proved(job: Job, searched: Searched) -> tuple[Searched, list[UnitProof]]:
 def load_choices(job: Job, folder: Path) -> tuple[LayerChoice, ...]:
     """The chosen programs of a finished run. Raises InputError where they are not of this job."""
     path = folder / "programs.json"
-    by_layer: dict[str, list[dict[str, object]]] = {}
+    by_layer: dict[str, list[dict[str, Any]]] = {}
     try:
         for row in json.loads(path.read_text(encoding="utf-8"))["units"]:
             by_layer.setdefault(row["layer"], []).append(row)
-        return job.records.read_choices(by_layer, job.network.layers)
+        called = {(r["layer"], r["channel"]): r["name"] for rows in by_layer.values() for r in rows}
+        return job.named(called).read_choices(by_layer, job.network.layers)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} holds no programs of this network: {error}") from error
 
@@ -259,7 +269,8 @@ def validate_again(job: Job, folder: Path) -> Validation:
 
     choices = load_choices(job, folder)
     with one_thread():
-        found = gather(job.network, job.probes, seed=job.config.run.seed)
+        spoken = {c.layer.name for c in choices if not c.is_opaque}
+        found = gather(job.network, job.probes, seed=job.config.run.seed, layers=spoken)
         return validated(job, choices, {e.layer.name: e.ranges for e in found})
 
 

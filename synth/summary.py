@@ -19,6 +19,7 @@ from synth.figures import distances, finite
 from synth.outputs import run_batches
 from synth.picking import Criteria
 from synth.proofs import UnitProof, verdict_row
+from synth.records import Records
 from synth.run import Job, Progress, Searched, search
 from synth.stopwatch import Stopwatch
 from synth.store import CONTROL_FRONT, Store
@@ -61,10 +62,10 @@ def summarise(
 
 
 def validated(job: Job, choices: Sequence[LayerChoice], ranges: Mapping[str, Ranges]) -> Validation:
-    """The choices on held-out."""
+    """The choices on held-out; layers without any program are as they were."""
     return validate(
         job.network,
-        choices,
+        [c for c in choices if not c.is_opaque],
         job.grammar,
         job.parts.held_out,
         job.parts.fit,
@@ -76,7 +77,8 @@ def validated(job: Job, choices: Sequence[LayerChoice], ranges: Mapping[str, Ran
 
 
 def coverage(choices: Sequence[LayerChoice], *, beside: int = 0) -> Summary:
-    """Shares of units and of weights by status, and how long the programs are.
+    """Shares of units and of weights by status, how long the programs are, and how many units the
+    families have.
 
     `beside` counts the numbers of opaque nodes: they are opaque weights of no unit.
     """
@@ -92,6 +94,7 @@ def coverage(choices: Sequence[LayerChoice], *, beside: int = 0) -> Summary:
         "coverage_units": {s: units[s] / len(rows) for s in map(str, Status)},
         "coverage_weights": {s: weights[s] / sum(weights.values()) for s in map(str, Status)},
         "short_coverage_units": units[str(Status.PROGRAM)] / len(rows),
+        "families": sorted((len(f) for c in choices for f in c.families), reverse=True),
         "terms": {
             "median": float(np.median(terms)) if terms else None,
             "p90": float(np.quantile(terms, 0.9)) if terms else None,
@@ -99,19 +102,28 @@ def coverage(choices: Sequence[LayerChoice], *, beside: int = 0) -> Summary:
     }
 
 
-def program_rows(job: Job, searched: Searched, proofs: Sequence[UnitProof]) -> Summary:
-    """`programs.json`: every unit with its program, errors and verdict."""
-    records = job.records
+def program_rows(
+    job: Job, searched: Searched, proofs: Sequence[UnitProof], records: Records
+) -> Summary:
+    """`programs.json`: every unit with its program, errors and verdict, under the records' names.
+
+    Beside them `sources`, what the bank that a layer reads is called as a whole, and `renamed`,
+    which names stand for those of layer and channel.
+    """
+    plain, names = job.records.names, records.names
+    banks = [(c.layer, c.layer.name) for c in searched.point.choices]
+    pairs = ((plain.of(bank, c), names.of(bank, c)) for la, bank in banks for c in range(la.units))
     by_unit = {(p.layer, p.channel): p for p in proofs}
     rows = []
     for choice in searched.point.choices:
         for unit in choice.units:
             proof = by_unit[choice.layer.name, unit.channel]
-            name = records.names.of(choice.layer.name, unit.channel)
+            name = names.of(choice.layer.name, unit.channel)
             terms = None if unit.program is None else count_terms(unit.program)
             row = {"layer": choice.layer.name, "name": name} | records.unit(unit)
             rows.append(finite(row | {"terms": terms} | verdict_row(proof)))
-    return {"units": rows}
+    sources = {bank: names.stem(la.source) for la, bank in banks}
+    return {"units": rows, "sources": sources, "renamed": {a: b for a, b in pairs if a != b}}
 
 
 def notes_of(job: Job, summary: Summary) -> dict[str, object]:

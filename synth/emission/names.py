@@ -50,9 +50,5 @@ class Identifiers:
 
 
 def _stem(bank: str, names: Names) -> str:
-    """What the names of a bank's units begin with."""
-    try:
-        first = names.of(bank, 0)
-    except KeyError:
-        return identifier(bank)
-    return first.removesuffix("_0") or identifier(bank)
+    """What the names of a bank's units begin with, if they say no more than that."""
+    return names.stem(bank) or identifier(bank)

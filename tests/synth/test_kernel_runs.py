@@ -26,16 +26,16 @@ def network():
     module = nn.Sequential()
     module.add_module("conv1", nn.Conv2d(3, 2, 3, stride=2, padding=1))
     module.add_module("relu", nn.ReLU())
-    module.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    module.add_module("out", nn.Conv2d(2, 3, 4))
     module.add_module("flat", nn.Flatten())
-    module.add_module("out", nn.Linear(2, 3))
     generator = torch.Generator().manual_seed(3)
     planted = np.multiply.outer(LIGHT, RIDGE), np.multiply.outer([0.5, 0, -0.5], RIDGE[::-1])
     noise = np.random.default_rng(0).standard_normal((2, 3, 3, 3)) / 1024
     with torch.no_grad():
         module.conv1.weight.copy_(torch.from_numpy(np.stack(planted) + noise))
         module.conv1.bias.copy_(torch.tensor([-0.25, 0.125]))
-        module.out.weight.copy_(torch.randn(3, 2, generator=generator))
+        means = torch.randn(3, 2, 1, 1, generator=generator) / 16
+        module.out.weight.copy_(means.expand(3, 2, 4, 4))
     return module
 
 
@@ -109,6 +109,21 @@ def test_planted_kernels_are_found(home: Home) -> None:
         assert row["smt_checked"] and row["terms"] <= 6
     shown = home("show", "results/net", "conv1")
     assert shown.exit_code == 0 and "conv(ridge()" in shown.output
+
+
+def test_units_are_called_after_their_kernels(home: Home) -> None:
+    """In the next layer's programs and fronts, in the source, and where one asks for them."""
+    rows = programs(home)
+    first, second = (row["name"] for row in rows[:2])
+    assert (first, second) == ("ridge_n1", "ridge_n2")
+    last = home("show", "results/net", "out_0", "--json").output
+    assert second in rows[2]["program"] and second in last and "conv1_1" not in last
+    assert any(candidate["chosen"] for candidate in json.loads(last)["front"])
+    source = (home.folder / "results" / "net" / "decompiled.py").read_text()
+    assert f"{second} = relu(" in source
+    shown = home("show", "results/net", second)
+    assert shown.exit_code == 0 and second in shown.output
+    assert home("show", "results/net", "conv1_1").output == shown.output
 
 
 def test_its_files_are_checked(home: Home, tmp_path: Path) -> None:
