@@ -20,6 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from grammars.grammar import Grammar, load_grammar
+from grammars.names import Names
 from synth import evidence_files
 from synth.attempts import Answer
 from synth.backends import CLUSTERS, Workers
@@ -105,14 +106,16 @@ def search_layer(
     if not missing:
         return
     folder = store.path.parent
-    parts = _searched(evidence, base, settings, missing, workers or Workers(), folder, files)
+    names = records.names.part((evidence.layer.source, evidence.layer.name))
+    search = Search(settings, names)
+    parts = _searched(evidence, base, search, missing, workers or Workers(), folder, files)
     with closing(parts):
         for answers in parts:
-            failed = _keep(answers, evidence, keys, store, records, kind)
+            failed = _keep(answers, evidence, keys, store, kind)
             if failures is not None:
                 failures += failed
             searched(len(answers))
-            yield from ((a.unit, a.value or ()) for a in answers)
+            yield from ((a.unit, a.value.front if a.value else ()) for a in answers)
 
 
 def evidence_key(evidence: LayerEvidence, settings: SearchSettings) -> str:
@@ -134,7 +137,6 @@ def _keep(
     evidence: LayerEvidence,
     keys: Sequence[str],
     store: Store,
-    records: Records,
     kind: str,
 ) -> list[UnitFailure]:
     """Commit what was found, and why the rest was not, in one batch; the failures."""
@@ -143,7 +145,7 @@ def _keep(
         for answer in answers:
             key, name = keys[answer.unit], f"{layer}[{answer.unit}]"
             if answer.reason is None:
-                store.put(kind, key, records.front(answer.value), name)
+                store.put(kind, key, answer.value.payload, name)
                 store.remove(FAILURES[kind], key)
             else:
                 failed.append(UnitFailure(layer, answer.unit, answer.reason, answer.tries))
@@ -154,22 +156,22 @@ def _keep(
 def _searched(
     evidence: LayerEvidence,
     key: str,
-    settings: SearchSettings,
+    search: "Search",
     channels: Sequence[int],
     workers: Workers,
     folder: Path,
     files: Path | None,
 ) -> Generator[list[Answer], None, None]:
-    if workers.here and (workers.backend == "threading" or _ours(settings)):
+    if workers.here and (workers.backend == "threading" or _ours(search.settings)):
         with threadpool_limits(limits=1):
-            yield from each(partial(_search_unit, evidence, settings), channels, workers, None)
+            yield from each(partial(_search_unit, evidence, search), channels, workers, None)
         return
     with _scratch(folder / FOLDER) as scratch:
         written = files or evidence_files.write(evidence, scratch / "arrays")
         notes = scratch / NOTES
         notes.mkdir()
         code = code_digest() if workers.backend in CLUSTERS else None
-        function = _SearchUnit(str(written), key, settings, code)
+        function = _SearchUnit(str(written), key, search, code)
         yield from each(function, channels, workers, notes)
 
 
@@ -189,6 +191,22 @@ def _ours(settings: SearchSettings) -> bool:
     return all(map(is_own, settings.engines))
 
 
+@dataclass(frozen=True, eq=False)
+class Search:
+    """How units of a layer are searched, and the names of what their programs read."""
+
+    settings: SearchSettings
+    names: Names
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A unit's front, and as it is stored: texts are long, and made where the front is."""
+
+    front: tuple[Candidate, ...]
+    payload: bytes
+
+
 @dataclass(frozen=True)
 class _SearchUnit:
     """The search of a unit as it is sent: `evidence` is the folder that holds its layer's.
@@ -199,28 +217,28 @@ class _SearchUnit:
 
     evidence: str
     key: str
-    settings: SearchSettings
+    search: Search
     code: str | None = None
 
-    def __call__(self, channel: int) -> tuple[Candidate, ...]:
+    def __call__(self, channel: int) -> Found:
         if self.code not in (None, code_digest()):
             raise InputError(
                 f"a worker on {gethostname()} has another version of neuron-synth or of a library "
                 "that it uses: install there what is installed here."
             )
-        return _search_unit(_mapped(self.evidence, self.key), self.settings, channel)
+        return _search_unit(_mapped(self.evidence, self.key), self.search, channel)
 
 
-def _search_unit(
-    evidence: LayerEvidence, settings: SearchSettings, channel: int
-) -> tuple[Candidate, ...]:
+def _search_unit(evidence: LayerEvidence, search: Search, channel: int) -> Found:
+    settings = search.settings
     grammar = settings.grammar.load()
     engines = [engine() for engine in settings.load()]
     unit = UnitEvidence(evidence, channel, grammar)
     torch.set_num_threads(1)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
         limits = {"budget": settings.budget, "seed": settings.seed, "short": settings.short}
-        return search_unit(unit, engines, **limits)
+        front = search_unit(unit, engines, **limits)
+    return Found(front, Records(search.names, grammar).front(front))
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,15 @@ from synth.fingerprint import code_digest
 from synth.fronts import search_unit
 from synth.layers import Head
 from synth.records import Records
-from synth.search import GrammarSpec, SearchSettings, UnitFailure, evidence_key, search_layer
+from synth.search import (
+    Found,
+    GrammarSpec,
+    Search,
+    SearchSettings,
+    UnitFailure,
+    evidence_key,
+    search_layer,
+)
 from synth.store import Store
 from synth.workers import each
 
@@ -75,9 +83,9 @@ def test_known_fronts_are_read(evidence, records, tmp_path, monkeypatch):
     searched: list[int] = []
     plain = module._search_unit
 
-    def search(evidence, settings, channel):
+    def search(evidence, how, channel):
         searched.append(channel)
-        return plain(evidence, settings, channel)
+        return plain(evidence, how, channel)
 
     monkeypatch.setattr(module, "_search_unit", search)
     told: list[int] = []
@@ -128,7 +136,7 @@ def test_a_foreign_engine_gets_a_process(evidence, records, tmp_path, monkeypatc
 
     def each(function, units, workers, notes):
         asked.append(notes is not None and Path(function.evidence).is_dir())
-        yield [Answer(unit, ()) for unit in units]
+        yield [Answer(unit, Found((), records.front(()))) for unit in units]
 
     monkeypatch.setattr(module, "each", each)
     with Store(tmp_path) as store:
@@ -138,10 +146,11 @@ def test_a_foreign_engine_gets_a_process(evidence, records, tmp_path, monkeypatc
         assert asked == [True, False]
 
 
-def test_a_worker_of_another_version_is_told(evidence, tmp_path):
+def test_a_worker_of_another_version_is_told(evidence, records, tmp_path):
     """A worker whose code is not that of the run ends it with its machine's name, not a unit."""
     files = evidence_files.write(evidence, tmp_path / "files")
-    function = module._SearchUnit(str(files), "key", SETTINGS, code="of another version")
+    search = Search(SETTINGS, records.names)
+    function = module._SearchUnit(str(files), "key", search, code="of another version")
     with pytest.raises(InputError, match=f"{gethostname()} has another version"):
         list(each(function, [0, 1], Workers(), None))
     assert replace(function, code=code_digest())(0)
