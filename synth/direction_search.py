@@ -92,6 +92,6 @@ def _picked(
 ) -> LayerChoice:
     """The cheapest candidate of each front whose FVUs and bound pass, on original sources."""
     costs = tuple(np.full(len(front), PRICELESS) for front in fronts)
-    priced = Fronts(evidence.layer, fronts, costs)
+    priced = Fronts(evidence.layer, fronts, costs, joins=False)
     criteria = replace(job.criteria, max_fvu=max_fvu)
     return Picker(priced, evidence, None, criteria, job.grammar, {}).choice(0.0)

@@ -91,6 +91,7 @@ def _source_rows(summary: Row) -> dict[str, str]:
         "units": f"{sum(units.values())}: {counts}",
         **_failed_row(summary),
         "short coverage": f"{_share(summary['short_coverage_units'])} of units",
+        **_family_row(summary["families"]),
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
         **_shuffled_row(summary),
@@ -100,6 +101,14 @@ def _source_rows(summary: Row) -> dict[str, str]:
         "bound/std": _spread(summary["bound_over_std"], "median"),
         **_direction_rows(summary.get("directions") or {}),
     }
+
+
+def _family_row(sizes: Sequence[int]) -> dict[str, str]:
+    """How many units are written together."""
+    if not sizes:
+        return {}
+    each = " + ".join(map(str, sizes))
+    return {"families": f"{len(sizes)}: {each} units, each a program over a table"}
 
 
 def _shuffled_row(summary: Row) -> dict[str, str]:

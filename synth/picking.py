@@ -33,7 +33,7 @@ class Fronts:
 
     Nats are of the judged output. A layer that is `bound` feeds another output too: there no
     constant stands for a unit because it costs nothing. `kin` are candidates for units that may be
-    written together, by channel, with their costs.
+    written together, by channel, with their costs; no unit is where none `joins`.
     """
 
     layer: Layer
@@ -41,6 +41,7 @@ class Fronts:
     costs: tuple[np.ndarray, ...]
     bound: bool = False
     kin: tuple[Mapping[int, Sequence[tuple[Candidate, float]]], ...] = ()
+    joins: bool = True
 
 
 def able(
@@ -85,8 +86,10 @@ class Picker:
         bent = {c: [k for k in q if self._refers(k[0], programs)] for c, q in queues.items()}
         second = self._picked(bent, programs)
         picked = merged(self.layer.name, first, second, multiplier)
-        kin = [self._kin(queues, multiplier) for queues in self.fronts.kin]
-        units = together(self.layer, picked, kin, multiplier, self.grammar)
+        units = tuple(pick.unit for pick in picked)
+        if self.fronts.joins:
+            kin = [self._kin(queues, multiplier) for queues in self.fronts.kin]
+            units = together(self.layer, picked, kin, multiplier, self.grammar)
         return LayerChoice(self.layer, self.layer.scope, units)
 
     def _kin(

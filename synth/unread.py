@@ -8,7 +8,7 @@ from grammars.coding import program_bits
 from grammars.grammar import Grammar
 from grammars.program import channels_read, const
 from grammars.siblings import references
-from synth.assembly import LayerChoice, Status, UnitChoice
+from synth.assembly import UNREAD, LayerChoice, Status, UnitChoice, shared
 from synth.network import Network
 from synth.nodes import is_identity, is_reshape, schema_name
 
@@ -73,7 +73,7 @@ def _pruned(choice: LayerChoice, read: set[int], grammar: Grammar) -> LayerChoic
     units = tuple(
         u
         if u.channel in read or u.status is Status.INACTIVE
-        else UnitChoice(u.channel, Status.ABLATED, const(0.0), bits, math.inf, math.inf, "unread")
+        else UnitChoice(u.channel, Status.ABLATED, const(0.0), bits, math.inf, math.inf, UNREAD)
         for u in choice.units
     )
-    return replace(choice, units=units)
+    return shared(replace(choice, units=units), grammar)

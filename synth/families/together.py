@@ -10,7 +10,7 @@ from grammars.program import Node, count_terms, is_sum_of_taps
 from grammars.scope import Opaque
 from grammars.shapes import Shape, shape
 from grammars.siblings import pre_of, references
-from synth.assembly import Status, UnitChoice
+from synth.assembly import LayerChoice, Status, UnitChoice, shared
 from synth.fronts import SHORT, SHORT_SHARE
 from synth.layers import Layer
 from synth.picked import Picked
@@ -105,8 +105,11 @@ class _Prices:
             result = [f for f in result if f is not a and f is not b] + [{**a, **b}]
         return result
 
-    def own_bits(self, channel: int) -> int:
-        return opaque_bits(len(self.layer.scope.of(channel).columns))
+    def judged(self, unit: UnitChoice) -> UnitChoice:
+        """A member of a family by its share: with it, long ones may be programs as well."""
+        own = opaque_bits(len(self.layer.scope.of(unit.channel).columns))
+        short = unit.bits <= SHORT_SHARE * own
+        return replace(unit, status=Status.PROGRAM if short else Status.ROUNDED)
 
     def _joinable(self, families: Sequence[Members]) -> Iterator[tuple[Members, Members]]:
         shapes = [self._shape(family) for family in families]
@@ -144,14 +147,12 @@ class _Prices:
 def _written(
     picked: Sequence[Picked], families: Sequence[Members], prices: _Prices
 ) -> tuple[UnitChoice, ...]:
-    """All units, those of families with their number and an even share of its bits."""
+    """All units, those of families with their number and their share of its bits."""
     units = [pick.unit for pick in picked]
     for number, family in enumerate(sorted(families, key=min)):
-        bits = prices.bits(family)
-        for place, channel in enumerate(sorted(family)):
-            share = bits // len(family) + (place < bits % len(family))
-            short = share <= SHORT_SHARE * prices.own_bits(channel)
-            status = Status.PROGRAM if short else Status.ROUNDED
-            member = family[channel].unit
-            units[channel] = replace(member, bits=share, family=number, status=status)
-    return tuple(units)
+        for channel, pick in family.items():
+            units[channel] = replace(pick.unit, family=number)
+    layer = prices.layer
+    choice = shared(LayerChoice(layer, layer.scope, tuple(units)), prices.grammar)
+    members = {channel for family in families for channel in family}
+    return tuple(prices.judged(u) if u.channel in members else u for u in choice.units)
