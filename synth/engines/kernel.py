@@ -16,9 +16,9 @@ from grammars.siblings import pre_of
 from synth.engine import UnitEvidence, with_head
 from synth.kernels.colours import Axis, axes_of
 from synth.kernels.deep import sparse
-from synth.kernels.fit import Problem
+from synth.kernels.fit import Problem, losses_of
 from synth.kernels.forms import Window, forms_of
-from synth.kernels.rounding import readable
+from synth.kernels.rounding import Readable, readable
 from synth.kernels.search import grow
 from synth.kernels.slots import slots_of
 from synth.kernels.writing import PRECISIONS, Draft, Written, held
@@ -32,6 +32,8 @@ WEIGHTS = 1024  # of a unit, at most
 SMALL = 9  # places of a window that taps over one channel say as shortly as a kernel
 READ = (5, 1, 1, 1, 1)  # fits of one component, of two, … that are made readable; taps fill up
 CAUTION = 0.03  # how much the metric fears inputs that probes do not show
+LEFT = 0.01  # of the weights, in the metric: so much is mended
+MENDING = (0, 2, 4)  # by so many taps
 FINE = 8  # a constant that is fitted again has at least this many steps of its grid
 APART = 1.02  # each proposal is dearer than the last but one by this factor
 
@@ -113,13 +115,22 @@ def _mixed(evidence: UnitEvidence, metric: Metric, problem: Problem, seed: int) 
     for count, grown in zip(READ, grow(problem, len(READ), seed), strict=True):
         for row in range(min(count, len(grown.losses))):
             chain = readable(problem, grown.chains.part([row]), axes)
-            taps = range(len(READ) - chain.chain.forms.shape[1] + 1)
-            yield from Draft.of(evidence, metric, problem, chain).mended(taps)
+            draft = Draft.of(evidence, metric, problem, chain)
+            yield from draft.mended(_taps(problem, chain))
 
 
 def wary_metric(evidence: UnitEvidence) -> Metric:
     """The metric that kernels are fitted in."""
     return next(unit_metrics(evidence.layer, evidence.channel, [CAUTION]))
+
+
+def _taps(problem: Problem, found: Readable) -> Iterable[int]:
+    """How many taps are tried beside kernels: as many as make five of both, and a few more where
+    five kernels leave much."""
+    count, whole = found.chain.forms.shape[1], float(problem.goal @ problem.goal)
+    if count < len(READ) or losses_of(problem, found.chain)[0] <= LEFT * whole:
+        return range(len(READ) - count + 1)
+    return MENDING
 
 
 def problem_of(evidence: UnitEvidence, metric: Metric) -> Problem:
