@@ -65,8 +65,9 @@ def measure(report: Report, name: str, job: Job, choice: LayerChoice, seed: int)
     for what in ("KL", "answers"):
         found = [r[what]["program"] for r in rows if r[what]["program"] is not None]
         median = float(np.median(found)) if found else 0.0
+        shown = median if found else "no family pays"
         bar = f">= {MEDIAN}"
-        report.check(f"{name}: recovered {what}, median of families", median, bar, median >= MEDIAN)
+        report.check(f"{name}: recovered {what}, median of families", shown, bar, median >= MEDIAN)
 
 
 def _row(

@@ -181,7 +181,7 @@ def _candidates(unit: _Unit, model: Model, values: np.ndarray) -> tuple[Candidat
     for free in TURNING:
         start = np.where(named(problem, model.forms, free), values, _rested(problem, model))
         chains = chains_of(problem, model.forms, start[None], free)
-        for chain, axes in _coloured(unit, polish(problem, chains, STEPS)[0]):
+        for chain, axes in _coloured(unit, model, polish(problem, chains, STEPS)[0]):
             readable = Readable(on_grids(problem, chain), axes)
             draft = Draft.of(unit.evidence, unit.metric, problem, readable)
             written = (draft.written(precision) for precision in PRECISIONS)
@@ -195,9 +195,16 @@ def _rested(problem: Problem, model: Model) -> np.ndarray:
     return np.where(named(problem, forms, FREE), problem.defaults[forms], model.values)
 
 
-def _coloured(unit: _Unit, chain: Chains) -> Iterator[tuple[Chains, tuple[Axis | None, ...]]]:
-    """A chain with its colours named, and as it is where that is another."""
+def _coloured(
+    unit: _Unit, model: Model, chain: Chains
+) -> Iterator[tuple[Chains, tuple[Axis | None, ...]]]:
+    """A chain with its colours named, as it is where that is another, and over the model's mixes: a
+    member has then but a gain a kernel for itself."""
     found, axes = coloured(unit.problem, chain, axes_for(unit.evidence))
     yield found, axes
     if not np.array_equal(found.mixes, chain.mixes):
         yield chain, (None,) * len(axes)
+    if unit.problem.channels > 1:
+        mixes = np.zeros_like(chain.mixes)
+        mixes[0, :, :, 0] = [axis.weights for axis in model.mixes]
+        yield polish(unit.problem, replace(chain, mixes=mixes), STEPS)[0], model.mixes

@@ -5,25 +5,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grammars.program import Node
+from grammars.program import Node, linear, tap
 from grammars.siblings import pre_of
 from synth.engine import UnitEvidence
 from synth.fronts import Candidate
+from synth.kernels.colours import Axis
 from synth.kernels.fit import Chains, Problem
 from synth.kernels.forms import Form
-from synth.kernels.slots import slots_of
+from synth.kernels.slots import Slots, slots_of
 
 FREE = ("angle", "phase", "dy", "dx")  # what members of a family may have for themselves
 LONGEST = 2  # kernels of a model: longer sums have no doubles
+MIX_BITS = 3  # behind the point of a mix that a family shares
 TURN = 15.0  # degrees between the turns that are tried first
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A sum of K kernels: `forms` (K,) by number and parameters `values` (K, p), on their grids."""
+    """A sum of K kernels: `forms` (K,) by number, parameters `values` (K, p) on their grids, and
+    the `mixes` of channels, each with its largest weight one."""
 
     forms: tuple[int, ...]
     values: np.ndarray
+    mixes: tuple[Axis, ...]
 
     @property
     def key(self) -> tuple:
@@ -98,7 +102,22 @@ def _model(program: Node, unit: UnitEvidence, problem: Problem) -> Model | None:
     values = np.zeros((len(kernels), problem.size))
     for row, kernel in zip(values, kernels, strict=True):
         row[: len(kernel.params)] = [value for _, value in kernel.params]
-    return Model(tuple(numbers[k.op] for k in kernels), values)
+    mixes = tuple(_mix(kernel, *found, unit) for kernel in kernels)
+    return Model(tuple(numbers[k.op] for k in kernels), values, mixes)
+
+
+def _mix(kernel: Node, slots: Slots, constants: np.ndarray, unit: UnitEvidence) -> Axis:
+    """What a kernel is over in a program: its source by name, or rounded weights of channels."""
+    own = [i for i, place in enumerate(slots.places) if place.kernel == kernel]
+    parts = (slots.columns[:, own] @ constants[own]).reshape(unit.scope.sources.size, -1)
+    place = np.argmax((parts**2).sum(0))
+    weights = parts[:, place] / np.abs(parts[:, place]).max()
+    if len(own) == 1:
+        return Axis(slots.places[own[0]].source, weights)
+    rounded = np.rint(weights * 2**MIX_BITS) / 2**MIX_BITS
+    bank, first = unit.scope.columns[0][:2]
+    pairs = ((float(w), tap(bank, first + c)) for c, w in enumerate(rounded))
+    return Axis(linear(pairs), rounded)
 
 
 def _turn(
