@@ -8,7 +8,6 @@ same run chooses where no families are sought; as planted, and with kernels dist
 import argparse
 import ast
 import json
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -20,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.networks import gabors  # noqa: E402  (the repository is not a package)
 from benchmarks.report import Report  # noqa: E402
+from benchmarks.timed import minutes_of  # noqa: E402
 from synth.assembly import LayerChoice  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.multiplier import search_multiplier  # noqa: E402
@@ -76,12 +76,9 @@ def measure(folder: Path, noise: float, jobs: int, seed: int) -> dict[str, Any]:
     """A run on the network with this noise, and what became of its family."""
     case = CASE.format(root=str(ROOT), noise=noise, seed=seed, images=IMAGES)
     (folder / "case.py").write_text(case, encoding="utf-8")
-    (folder / "case.toml").write_text(f"{CONFIG}jobs = {jobs}\nseed = {seed}\n", encoding="utf-8")
+    (folder / "case.toml").write_text(f"{CONFIG}seed = {seed}\n", encoding="utf-8")
     out = folder / "run"
-    command = [sys.executable, "-m", "synth", "run", str(folder / "case.toml"), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"synth run ended with {done.returncode}")
+    minutes_of(folder / "case.toml", out, jobs, seed)
     job = load_job(load_config(folder / "case.toml", {"run.out": str(out)}))
     choice = load_choices(job, out)[0]
     family = max(choice.families, key=len, default=())

@@ -1,14 +1,12 @@
 """P-Net as a whole, as `examples/pnet.toml` decompiles it: what its units are, and what changes."""
 
 import json
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Report
+from benchmarks.timed import minutes_of
 
 ROOT = Path(__file__).parent.parent
 NAME = "P-Net whole"
@@ -18,13 +16,7 @@ SHORT, CHANGED = 0.90, 1  # share of conv1's units with a short program; answers
 def measure(report: Report, out: Path, jobs: int, seed: int) -> None:
     """Runs the example into the folder `out`, and adds a row and three checks to the report."""
     config = ROOT / "examples" / "pnet.toml"
-    command = [sys.executable, "-m", "synth", "run", str(config), "--out", str(out)]
-    command += ["--jobs", str(jobs), "--seed", str(seed)]
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-    minutes = (time.perf_counter() - start) / 60
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"synth run ended with {done.returncode}")
+    minutes = minutes_of(config, out, jobs, seed)
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
     row = {"minutes": round(minutes, 2), "stages": timing["seconds"]} | figures(out)
     report.rows.append({"network": NAME} | row)

@@ -14,6 +14,22 @@ ROOT = Path(__file__).parent.parent
 HEAD = f"import sys\nfrom functools import partial\nsys.path.insert(0, {str(ROOT)!r})\n"
 
 
+def command_of(config: Path, out: Path, jobs: int, *more: str) -> list[str]:
+    """`synth run`, as a user types it."""
+    words = ["run", str(config), "--out", str(out), "--jobs", str(jobs), *more]
+    return [sys.executable, "-m", "synth", *words]
+
+
+def minutes_of(config: Path, out: Path, jobs: int, seed: int) -> float:
+    """One `synth run` of a configuration that is there. SystemExit where it is not finished."""
+    start = time.perf_counter()
+    command = command_of(config, out, jobs, "--seed", str(seed))
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"synth run ended with {done.returncode}")
+    return (time.perf_counter() - start) / 60
+
+
 def timed_run(out: Path, case: str, jobs: int, more: str = "") -> dict[str, Any]:
     """One `synth run`, as a user starts it: seconds, memory of all its processes, and figures.
 
@@ -26,8 +42,7 @@ def timed_run(out: Path, case: str, jobs: int, more: str = "") -> dict[str, Any]
         f'[probes]\ninputs = "{factory.name}:inputs"\n[run]\ncontrols = []\n{more}',
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "synth", "run", str(config)]
-    command += ["--out", str(out), "--jobs", str(jobs)]
+    command = command_of(config, out, jobs)
     start = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         peak = Peak.of(process)

@@ -11,10 +11,8 @@ window of 147 numbers can show, an error that is hardly seen on photographs is l
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import pnet, recovery  # noqa: E402  (the repository is not a package)
 from benchmarks.networks import squeezenet  # noqa: E402
 from benchmarks.report import Report  # noqa: E402
+from benchmarks.timed import minutes_of  # noqa: E402
 from grammars.coding import opaque_bits  # noqa: E402
 from grammars.program import Node, terms_of  # noqa: E402
 from synth.assembly import LayerChoice, Status  # noqa: E402
@@ -90,14 +89,9 @@ def main() -> int:
 
 def _squeezenet(report: Report, folder: Path, data: Path, jobs: int, seed: int) -> None:
     (folder / "case.py").write_text(CASE.format(root=str(ROOT), data=str(data)), encoding="utf-8")
-    (folder / "case.toml").write_text(f"{CONFIG}jobs = {jobs}\nseed = {seed}\n", encoding="utf-8")
+    (folder / "case.toml").write_text(f"{CONFIG}seed = {seed}\n", encoding="utf-8")
     out = folder / "run"
-    command = [sys.executable, "-m", "synth", "run", str(folder / "case.toml"), "--out", str(out)]
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-    minutes = (time.perf_counter() - start) / 60
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"synth run ended with {done.returncode}")
+    minutes = minutes_of(folder / "case.toml", out, jobs, seed)
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
     job = load_job(load_config(folder / "case.toml", {"run.out": str(out)}))
