@@ -22,6 +22,7 @@ from grammars.stream import (
     BitWriter,
     rice_cost,
     rice_costs,
+    width_of,
     zigzags,
 )
 from grammars.writer import Writer
@@ -65,7 +66,7 @@ def _written(writer: BitWriter, layers: Iterable[LayerSource], grammar: Grammar)
     writer.gamma(sum(len(layer.families) for layer in layers))
     for number, layer in enumerate(layers):
         for family in layer.families:
-            writer.bits(number, _width(len(layers)))
+            writer.bits(number, width_of(len(layers)))
             _write_family(writer, layer, family, grammar)
     for layer in layers:
         together = {channel for family in layer.families for channel in family}
@@ -107,7 +108,7 @@ def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[Laye
     families: list[list[Family]] = [[] for _ in scopes]
     known: list[dict[int, Node]] = [{} for _ in scopes]
     for _ in range(reader.gamma()):
-        number = reader.bits(_width(len(scopes)))
+        number = reader.bits(width_of(len(scopes)))
         family, programs = _read_family(reader, scopes[number], grammar)
         families[number].append(family)
         known[number] |= programs
@@ -132,7 +133,7 @@ def known_bits(
     counter, pairs = BitCounter(), tuple(units)
     _write_user_primitives(counter, (unit for unit, _ in pairs), grammar)
     counter.gamma(families)
-    return len(counter) + families * _width(layers) + sum(bits for _, bits in pairs)
+    return len(counter) + families * width_of(layers) + sum(bits for _, bits in pairs)
 
 
 def family_bits(layer: LayerSource, family: Family, grammar: Grammar) -> int:
@@ -186,11 +187,6 @@ def _check(layer: LayerSource) -> None:
         raise ValueError(f"some unit of {scope.bank!r} is in two families")
     if any(isinstance(layer.units[channel], Opaque) for channel in together):
         raise ValueError(f"a family of {scope.bank!r} has a unit without a program")
-
-
-def _width(count: int) -> int:
-    """Bits that name one of so many."""
-    return max(count - 1, 0).bit_length()
 
 
 def _write_user_primitives(

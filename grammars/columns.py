@@ -11,7 +11,7 @@ from typing import Any
 
 from grammars.codes import read_integer, read_parameter, write_integer, write_parameter
 from grammars.primitive import Parameter, Real
-from grammars.stream import BitCounter, BitReader, BitWriter
+from grammars.stream import BitCounter, BitReader, BitWriter, width_of
 
 SAME, LISTED, KEYED, TIED = "0", "10", "110", "111"
 STEP = 2  # a step on a grid is an integer near 2^STEP
@@ -68,7 +68,7 @@ class ColumnWriter:
     def _tied(self, number: int, tied: Sequence[Any], kind: Kind) -> Callable[[BitWriter], Any]:
         def write(out: BitWriter) -> None:
             out.code(TIED)
-            out.bits(number, _width(len(self.keys)))
+            out.bits(number, width_of(len(self.keys)))
             _write_run(out, tied, kind)
 
         return write
@@ -96,9 +96,9 @@ class ColumnReader:
                 return _read_run(source, self.members, kind)
             case "110":
                 distinct = _read_run(source, source.gamma() + 2, kind)
-                width = _width(len(distinct))
+                width = width_of(len(distinct))
                 return [distinct[source.bits(width)] for _ in range(self.members)]
-        key = self.keys[source.bits(_width(len(self.keys)))]
+        key = self.keys[source.bits(width_of(len(self.keys)))]
         tied = _read_run(source, max(key) + 1, kind)
         return [tied[number] for number in key]
 
@@ -108,7 +108,7 @@ def _write_keyed(out: BitWriter, key: Key, distinct: Sequence[Any], kind: Kind) 
     out.gamma(len(distinct) - 2)
     _write_run(out, distinct, kind)
     for number in key:
-        out.bits(number, _width(len(distinct)))
+        out.bits(number, width_of(len(distinct)))
 
 
 def _write_run(out: BitWriter, values: Sequence[Any], kind: Kind) -> None:
@@ -183,7 +183,3 @@ def _cost(way: Callable[[BitWriter], Any]) -> int:
     counter = BitCounter()
     way(counter)
     return len(counter)
-
-
-def _width(count: int) -> int:
-    return max(count - 1, 0).bit_length()

@@ -13,6 +13,11 @@ import numpy as np
 RICE_WIDTH = 5  # bits that announce a Rice parameter, so parameters are 0 … 31
 
 
+def width_of(count: int) -> int:
+    """Bits that name one of so many."""
+    return max(count - 1, 0).bit_length()
+
+
 class BitWriter:
     """Bits most significant first; `len(writer)` is what has been written."""
 

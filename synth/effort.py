@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence
 from synth.families.kin import Kin, kin_of
 from synth.fronts import Candidate, figures
@@ -53,9 +54,13 @@ class Effort:
     def kin(
         self, evidence: LayerEvidence, fronts: Sequence[Sequence[Candidate]], max_fvu: float
     ) -> tuple[Kin, ...]:
-        """Families that the units of a layer may be in, known or found from their fronts."""
+        """Families that the units of a layer may be in, known or found from their fronts.
+
+        None without the engine of kernels, which is to fit their programs again in the choice.
+        """
         job, layer = self.job, evidence.layer
-        if not job.config.search.families or not any(fronts):
+        wanted = job.config.search.families and KernelEngine.name in job.settings.engines
+        if not wanted or not any(fronts):
             return ()
         shown = [figures(front) for front in fronts]
         key = content_key(evidence_key(evidence, job.settings), shown, max_fvu)
