@@ -57,6 +57,7 @@ class Survey:
 
     def __init__(self, layer: Layer) -> None:
         self.layer, self.count = layer, 0
+        self._is_split = blocks_of(layer)[0] > layer.groups
         self._gram: Tensor | float = 0.0
         self._cross: Tensor | float = 0.0
         self._sum: Tensor | float = 0.0
@@ -68,8 +69,9 @@ class Survey:
         pre = self.layer.pre(patches.double())
         values = activations(self.layer, pre)
         rows = self._blocks(patches)
-        self._gram += rows.transpose(1, 2) @ rows
-        self._cross += self._products(rows, pre)
+        self._gram += rows.mT @ rows
+        if self._is_split:
+            self._cross += self._products(rows, pre)
         self._sum += values.sum(0)
         self._squares += (values**2).sum(0)
         self._bound(patches, values)
@@ -83,11 +85,13 @@ class Survey:
 
         The sums become them in place, because a wide layer's are large: no patches may follow.
         """
-        gram, cross = (torch.as_tensor(t).div_(self.count) for t in (self._gram, self._cross))
+        gram = torch.as_tensor(self._gram).div_(self.count)
         size = gram.shape[1] - 1
-        if self.count < 2 * (size + 1):
+        is_shrunk = self.count < 2 * (size + 1)
+        if is_shrunk:
             _shrink(gram, size / (self.count + size))
-            cross = self._units(gram)
+        streamed = self._is_split and not is_shrunk
+        cross = torch.as_tensor(self._cross) / self.count if streamed else self._units(gram)
         return Moments(gram.cpu().numpy(), cross.cpu().numpy())
 
     @property
@@ -124,13 +128,9 @@ class Survey:
         return rows
 
     def _products(self, rows: Tensor, pre: Tensor) -> Tensor:
-        """(fan+1, U): each unit's columns, and the ones, with its pre-activation."""
-        layer = self.layer
-        if layer.groups > 1:
-            own = pre.unflatten(1, (layer.groups, -1)).transpose(0, 1)
-            return (rows.transpose(1, 2) @ own).transpose(0, 1).flatten(1)
-        sums = rows.transpose(1, 2) @ pre
-        return torch.cat([sums[:, :-1].flatten(0, 1)[: layer.fan], sums[0, -1:]])
+        """(fan+1, U): the columns of all blocks, and the ones, with each unit's pre-activation."""
+        sums = rows.mT @ pre
+        return torch.cat([sums[:, :-1].flatten(0, 1)[: self.layer.fan], sums[0, -1:]])
 
     def _units(self, gram: Tensor) -> Tensor:
         """(fan+1, U): what `cross` is under a Gram matrix, because units are affine."""
