@@ -20,6 +20,7 @@ RIDGE = 1e-3  # of a column's own square: keeps components from growing to cance
 EDGE = 1.0  # how far outside of the window a kernel's centre may be, in positions
 DIFFERENCE = 1e-3  # of a grid step: for slopes
 DAMPING = (1e-2, 0.25, 4.0, 1e6)  # at first, after a success, after a failure, and at most
+SETTLED = 1e-3  # of the loss: steps that save no more are the last, if no chain saves more
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,11 @@ class Problem:
     @property
     def channels(self) -> int:
         return len(self.blocks)
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """(F, C·P) the blocks side by side."""
+        return np.concatenate(list(self.blocks), axis=1)
 
     @cached_property
     def size(self) -> int:
@@ -181,38 +187,41 @@ def columns_of(problem: Problem, chains: Chains, kernels: np.ndarray) -> np.ndar
 
 
 def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.ndarray]:
-    """The chains after so many steps down, and their losses (B,)."""
+    """The chains after so many steps down, or fewer that settle, and their losses (B,)."""
     damping = np.full(len(chains), DAMPING[0])
     fit = measured(problem, chains)
     for _ in range(steps):
         trial = replace(chains, values=_moved(problem, chains, fit, damping))
         tried = measured(problem, trial)
         better = tried.losses < fit.losses
+        settled = better & (tried.losses > (1 - SETTLED) * fit.losses)
         chains = replace(
             chains, values=np.where(better[:, None, None], trial.values, chains.values)
         )
         fit = Fit(*(_chosen(better, *pair) for pair in _pairs(tried, fit)))
         damping = np.minimum(damping * np.where(better, *DAMPING[1:3]), DAMPING[3])
+        if settled.all():
+            break
     return chains, fit.losses
 
 
 def measured(problem: Problem, chains: Chains) -> Fit:
     """Losses and slopes of chains."""
-    kernels, slopes = _with_slopes(problem, chains)
+    kernels, slopes, places = _with_slopes(problem, chains)
     columns = columns_of(problem, chains, kernels)
-    inverse = np.linalg.inv(_ridged(columns.transpose(0, 2, 1) @ columns))
+    back = columns.transpose(0, 2, 1)
+    inverse = np.linalg.inv(_ridged(back @ columns))
     gains = (inverse @ (problem.goal @ columns)[:, :, None])[:, :, 0]
     left = problem.goal - (columns @ gains[:, :, None])[:, :, 0]
     gains = gains.reshape(*chains.forms.shape, -1)
-    by_channel = chains.mixes @ gains[..., None]  # (B, K, C, 1)
-    seen = _seen(problem, slopes.reshape(len(chains), -1, slopes.shape[-1]))
-    seen = seen.reshape(*slopes.shape[:3], *seen.shape[2:])  # (B, K, p, F, C)
-    moves = (seen @ by_channel[:, :, None])[..., 0].reshape(len(chains), -1, seen.shape[3])
-    moves = moves.transpose(0, 2, 1)  # (B, F, K·p)
-    moves = moves - columns @ (inverse @ (columns.transpose(0, 2, 1) @ moves))
-    back = moves.transpose(0, 2, 1)
-    slope = (back @ left[:, :, None])[:, :, 0]
-    return Fit((left**2).sum(1), gains, back @ moves, slope)
+    by_channel = (chains.mixes @ gains[..., None])[..., 0]  # (B, K, C)
+    weights = by_channel[places[0], places[1]][:, :, None] * slopes[:, None, :]  # (n, C, P)
+    moves = np.zeros((*chains.values.shape, len(problem.goal)))
+    moves[places] = weights.reshape(-1, problem.root.shape[1]) @ problem.root.T
+    moves = moves.reshape(len(chains), -1, len(problem.goal))  # (B, K·p, F)
+    moves = moves - (moves @ columns) @ inverse @ back
+    slope = (moves @ left[:, :, None])[:, :, 0]
+    return Fit((left**2).sum(1), gains, moves @ moves.transpose(0, 2, 1), slope)
 
 
 def _seen(problem: Problem, kernels: np.ndarray) -> np.ndarray:
@@ -263,19 +272,20 @@ def _moved(problem: Problem, chains: Chains, fit: Fit, damping: np.ndarray) -> n
     return problem.inside(chains.forms, chains.values + scaled)
 
 
-def _with_slopes(problem: Problem, chains: Chains) -> tuple[np.ndarray, np.ndarray]:
-    """Kernels (B, K, P) and their slopes (B, K, p, P) by each free parameter, a grid step each."""
-    count, number = chains.forms.shape
-    size = problem.size
-    nudges = DIFFERENCE * problem.steps[chains.forms][:, :, :, None] * np.eye(size)
-    nearby = np.concatenate(
-        [chains.values[:, :, None], chains.values[:, :, None] + nudges], axis=2
-    )  # (B, K, 1 + p, p)
-    forms = np.repeat(chains.forms.ravel(), size + 1)
-    kernels = kernels_at(problem, forms, nearby.reshape(-1, size))
-    kernels = kernels.reshape(count, number, size + 1, -1)
-    slopes = (kernels[:, :, 1:] - kernels[:, :, :1]) / DIFFERENCE
-    return kernels[:, :, 0], np.where(chains.free[..., None], slopes, 0.0)
+def _with_slopes(
+    problem: Problem, chains: Chains
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+    """Kernels (B, K, P), their slopes (n, P) by each free parameter, a grid step each, and which
+    (chain, component, parameter) those are."""
+    flat, forms = chains.values.reshape(-1, problem.size), chains.forms.ravel()
+    places = np.nonzero(chains.free)
+    rows = places[0] * chains.forms.shape[1] + places[1]
+    nearby = flat[rows]
+    nearby[np.arange(len(rows)), places[2]] += DIFFERENCE * problem.steps[forms[rows], places[2]]
+    both = np.concatenate([forms, forms[rows]]), np.concatenate([flat, nearby])
+    here, there = np.split(kernels_at(problem, *both), [len(flat)])
+    slopes = (there - here[rows]) / DIFFERENCE
+    return here.reshape(*chains.forms.shape, -1), slopes, places
 
 
 def kernels_at(problem: Problem, forms: np.ndarray, values: np.ndarray) -> np.ndarray:

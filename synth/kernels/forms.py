@@ -111,7 +111,8 @@ class Form:
             for (name, _), column in zip(self.primitive.parameters, columns, strict=True)
         }
         found = self.primitive.body(_Sampler(window), **params)
-        return np.array(np.broadcast_to(found, (len(values), len(window.down))), dtype=np.float64)
+        shape = len(values), len(window.down)
+        return found if found.shape == shape else np.broadcast_to(found, shape)
 
 
 def forms_of(grammar: Grammar) -> tuple[Form, ...]:
@@ -128,8 +129,8 @@ class _Sampler:
 
     def table(self, formula: Formula) -> np.ndarray:
         with np.errstate(all="ignore"):
-            values = formula(np, self.window.down[None], self.window.right[None])
-        return np.nan_to_num(np.asarray(values, dtype=np.float64), posinf=0.0, neginf=0.0)
+            values = np.asarray(formula(np, self.window.down[None], self.window.right[None]))
+        return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, 0.0)
 
 
 def _snapped(spec: Parameter, value: float) -> Value:

@@ -136,15 +136,16 @@ def singles(problem: Problem, forms: np.ndarray, values: np.ndarray) -> Chains:
 
 
 def _gains(problem: Problem, kernels: np.ndarray) -> np.ndarray:
-    """(N,) how much of the loss each of some kernels (N, P) takes away alone."""
+    """(N,) how much of the loss each of some kernels (N, P) takes away alone, about."""
     channels, blocks = range(problem.channels), problem.blocks
-    right = kernels @ (problem.goal @ blocks).T
-    gram = np.empty((len(kernels), len(channels), len(channels)))
+    half = kernels.astype(np.float32)  # gains only say where to start
+    right = half @ (problem.goal @ blocks).T.astype(np.float32)
+    gram = np.empty((len(kernels), len(channels), len(channels)), dtype=np.float32)
     for c, d in combinations_with_replacement(channels, 2):
-        seen = kernels @ (blocks[c].T @ blocks[d])
-        gram[:, c, d] = gram[:, d, c] = (seen * kernels).sum(1)
-    gram += 1e-3 * np.einsum("ncc->n", gram)[:, None, None] * np.eye(problem.channels)
-    gram += np.finfo(float).tiny * np.eye(problem.channels)
+        seen = half @ (blocks[c].T @ blocks[d]).astype(np.float32)
+        gram[:, c, d] = gram[:, d, c] = np.einsum("np,np->n", seen, half)
+    gram += 1e-3 * np.einsum("ncc->n", gram)[:, None, None] * np.eye(len(channels))
+    gram += np.finfo(np.float32).tiny * np.eye(len(channels))
     return np.einsum("nc,nc->n", right, np.linalg.solve(gram, right[:, :, None])[:, :, 0])
 
 

@@ -69,7 +69,7 @@ class Draft:
     @cached_property
     def _seen(self) -> np.ndarray:
         """(F, n) the columns in the root of the metric."""
-        return np.concatenate(list(self.problem.blocks), axis=1) @ self.slots.columns
+        return self.problem.root @ self.slots.columns
 
     @cached_property
     def _reduced(self) -> Metric:
@@ -84,7 +84,7 @@ class Draft:
 
     def _with_best_tap(self) -> "Draft":
         left = self.problem.without(self._seen)
-        columns = np.concatenate(list(left.blocks), axis=1)
+        columns = left.root
         squares = (columns**2).sum(0)
         able = squares > RIDGE * squares.max()
         gains = np.divide((left.goal @ columns) ** 2, squares, out=0 * squares, where=able)
