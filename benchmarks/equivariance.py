@@ -24,9 +24,10 @@ from synth.assembly import LayerChoice  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.multiplier import search_multiplier  # noqa: E402
 from synth.prepared import prepared  # noqa: E402
-from synth.run import Job, load_choices, load_job, one_thread  # noqa: E402
+from synth.run import Job, load_choices, load_job  # noqa: E402
 from synth.stopwatch import Stopwatch  # noqa: E402
 from synth.store import Store  # noqa: E402
+from synth.threads import numeric_threads  # noqa: E402
 
 NOISES, IMAGES, SHARE = (0.0, 0.03), 400, 0.25
 CASE = """
@@ -104,7 +105,7 @@ def _separate(job: Job) -> LayerChoice:
     """What the run would choose of the same fronts without families."""
     watch = Stopwatch()
     with (
-        one_thread(),
+        numeric_threads(job.config.run.jobs),
         Store(job.config.out) as store,
         prepared(job, job.network, store, watch) as found,
     ):

@@ -48,10 +48,11 @@ from synth.multiplier import search_bits  # noqa: E402
 from synth.outputs import run_batches  # noqa: E402
 from synth.prepared import Prepared, prepared  # noqa: E402
 from synth.proofs import settled  # noqa: E402
-from synth.run import Job, load_job, one_thread  # noqa: E402
+from synth.run import Job, load_job  # noqa: E402
 from synth.stopwatch import Stopwatch  # noqa: E402
 from synth.store import Store  # noqa: E402
 from synth.summary import coverage, validated  # noqa: E402
+from synth.threads import numeric_threads  # noqa: E402
 
 NETWORKS = ("lenet1", "lenet5")
 SHARES = (0.03, 0.05, 0.08, 0.15)
@@ -116,7 +117,8 @@ def _job(folder: Path, name: str, data: Path, jobs: int, seed: int) -> Job:
 
 def _network(report: Report, name: str, job: Job) -> None:
     out, watch = job.config.out, Stopwatch()
-    with working(out), connected(job.workers), Store(out) as store, one_thread():
+    threads = numeric_threads(job.config.run.jobs)
+    with working(out), connected(job.workers), Store(out) as store, threads:
         with prepared(job, job.network, store, watch) as found:
             with watch.stage("choice"):
                 points = _points(job, found)

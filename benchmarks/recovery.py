@@ -22,7 +22,8 @@ from synth.engine import UnitEvidence
 from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence, gather
 from synth.outputs import answers, kl_divergence, run_batches
-from synth.run import Job, one_thread
+from synth.run import Job
+from synth.threads import numeric_threads
 
 MEDIAN, MOST = 0.98, 10  # recovered in the median over families of so many units at most
 
@@ -53,7 +54,7 @@ class _Network:
 def measure(report: Report, name: str, job: Job, choice: LayerChoice, seed: int) -> None:
     """Adds a row for each family of a layer, and the medians as checks."""
     inputs = job.parts.held_out.inputs
-    with one_thread(), torch.no_grad():
+    with numeric_threads(job.config.run.jobs), torch.no_grad():
         layer = choice.layer.name
         original = run_batches(job.network.module, inputs, pick=job.network.judge)
         means = {layer: unit_statistics(job.network, [layer], job.parts.fit.inputs)[layer].mean}

@@ -81,9 +81,13 @@ class Inputs:
 
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """All samples in order, `size` at a time; by default BATCH, or fewer if they are large."""
+        return (part.batch() for part in self.cut(size))
+
+    def cut(self, size: int | None = None) -> list["Inputs"]:
+        """The same batches; nothing of them is read yet."""
         size = size or batch_size(WIDEST * sum(map(math.prod, self.shapes)))
-        for start in range(0, len(self), size):
-            yield self.batch(start, start + size)
+        starts = range(0, len(self), size)
+        return [Inputs(self.arrays, self.rows[i : i + size], device=self.device) for i in starts]
 
     def digest(self) -> str:
         """A hash of the samples as float32: the same whatever they are read from."""

@@ -23,6 +23,7 @@ from synth.batches import Inputs, batch_size
 from synth.layers import Layer
 from synth.modules import OnMaps, layer_module
 from synth.network import LayerNodes, Network
+from synth.threads import each
 
 DRAWS = 12  # random programs drawn for a unit, from which that of the nearest bits is taken
 
@@ -247,13 +248,14 @@ def unit_statistics(
     network: Network, layers: Sequence[str], inputs: Inputs
 ) -> dict[str, UnitStatistics]:
     """Statistics of layers on probes, streamed; a constant unit has variance 0."""
-    sums: dict[str, list[np.ndarray]] = {}
+
+    def sums(part: Inputs) -> list[np.ndarray]:
+        maps = network.record(part.batch(), layers)
+        return [_sums(maps[name]) for name in layers]
+
     held = sum(math.prod(network.layer(name).out_shape) for name in layers)
-    for batch in inputs.batches(batch_size(held)):
-        maps = network.record(batch, layers)
-        for name in layers:
-            sums.setdefault(name, []).append(_sums(maps[name]))
-    return {name: _statistics(np.stack(parts)) for name, parts in sums.items()}
+    found = zip(*each(sums, inputs.cut(batch_size(held))), strict=True)
+    return {name: _statistics(np.stack(own)) for name, own in zip(layers, found, strict=True)}
 
 
 def _sums(maps: Tensor) -> np.ndarray:

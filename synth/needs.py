@@ -180,7 +180,8 @@ class Memory:
         replaced = rows.all * 2 * FLOAT * layer.width
         judged = rows.select * DOUBLE * (2 * layer.width + 6 * layer.units)
         here = self._here(place, rows)
-        parts = here | {SAMPLE: here[SAMPLE] + replaced + judged, BATCH: self._moving}
+        moving = load.jobs * self._moving
+        parts = here | {SAMPLE: here[SAMPLE] + replaced + judged, BATCH: moving}
         return self._at(place, load, "choice of programs", programs, parts)
 
     def _validation(self, load: Load) -> Need:
@@ -189,7 +190,7 @@ class Memory:
         maps = sum(math.prod(la.in_shape) + math.prod(la.out_shape) for la in layers)
         patches = max((la.width * math.prod(la.out_shape[1:]) for la in layers), default=0)
         sample = FLOAT * (2 * maps + patches)
-        count = min(load.held_out, max(1, HELD * FLOAT // sample))
+        count = min(load.held_out, load.jobs * max(1, HELD * FLOAT // sample))
         return Need("", "validation", {BATCH: count * (sample + self.sizes.every)})
 
     def _here(self, place: Place, rows: Rows) -> dict[str, float]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from synth.batches import BATCH, Inputs
+from synth.threads import each
 
 TOLERANCE = 1e-4  # how far the float32 probabilities of a row may be from a sum of one
 SMALLEST = torch.finfo(torch.float32).tiny  # a probability below it counts as this
@@ -88,9 +89,12 @@ def run_batches(
     Of several outputs `pick` takes the judged one; by default there may be one only. Outputs (N,)
     become a column and trailing sizes of 1 are dropped; ValueError for other shapes.
     """
-    with torch.no_grad():
-        parts = (as_rows(pick(module(*part))).float().cpu() for part in inputs.batches(batch))
-        return torch.cat(list(parts))
+
+    @torch.no_grad()
+    def rows(part: Inputs) -> Tensor:
+        return as_rows(pick(module(*part.batch()))).float().cpu()
+
+    return torch.cat(each(rows, inputs.cut(batch)))
 
 
 def as_rows(output: Tensor) -> Tensor:

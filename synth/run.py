@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from grammars.grammar import Grammar, GrammarError
 from synth.assembly import LayerChoice, names_of, source_bits
@@ -47,6 +46,7 @@ from synth.search import GrammarSpec, SearchSettings, UnitFailure
 from synth.splits import Parts, Split, check_enough, parts, split
 from synth.stopwatch import Stopwatch
 from synth.store import FRONT, Store
+from synth.threads import numeric_threads
 from synth.trial import check_fit
 from synth.validation import Validation
 
@@ -178,7 +178,8 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
     config, watch = job.config, Stopwatch()
     described = {"config": str(config.path)} | config.digest_fields()
     units = {la.name: la.units for la in job.network.layers if la.name in job.layers}
-    with working(config.out), connected(job.workers), Store(config.out) as store, one_thread():
+    threads = numeric_threads(config.run.jobs)
+    with working(config.out), connected(job.workers), Store(config.out) as store, threads:
         store.claim_identity(job.digest, described, units=units)
         searched = search(job, job.network, store, watch, progress=progress)
         with watch.stage("directions"):
@@ -268,7 +269,7 @@ def validate_again(job: Job, folder: Path) -> Validation:
     from synth.summary import validated
 
     choices = load_choices(job, folder)
-    with one_thread():
+    with numeric_threads(job.config.run.jobs):
         spoken = {c.layer.name for c in choices if not c.is_opaque}
         found = gather(job.network, job.probes, seed=job.config.run.seed, layers=spoken)
         return validated(job, choices, {e.layer.name: e.ranges for e in found})
@@ -378,18 +379,6 @@ def _unswept() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread a numeric task: sums have one order, whatever the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _content(tensor: torch.Tensor | None) -> list[object]:

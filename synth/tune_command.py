@@ -79,13 +79,14 @@ def _asked(found: "Finished", units: Sequence[str], layers: Sequence[str]) -> As
 
 def _tuned(job: "Job", found: "Finished", asked: Asked, colour: str) -> dict[str, Any]:
     """What the pictures were, and the rows of all units asked for."""
-    from synth.run import load_choices, one_thread
+    from synth.run import load_choices
     from synth.stimuli.screen import screen_of
+    from synth.threads import numeric_threads
     from synth.tuning import rows_of, tune
 
     choices, probes = load_choices(job, found.folder), job.parts.fit.inputs
     rows: list[dict[str, Any]] = []
-    with one_thread():
+    with numeric_threads(job.config.run.jobs):
         screen = screen_of(job.network, probes, colour=colour)
         asked = asked or _written(found, job)
         fields = _fields(job, asked)

@@ -28,6 +28,7 @@ from synth.outputs import (
 )
 from synth.splits import Part
 from synth.statistics import NonInferiority, non_inferiority
+from synth.threads import each
 
 DROP_IN, APPROXIMATE, INCONCLUSIVE = "drop-in", "approximate", "inconclusive"
 JUDGED = (Status.PROGRAM, Status.ROUNDED)  # the units whose FVUs are summarised
@@ -195,8 +196,8 @@ class _Stream:
 
     def run(self, inputs: Inputs) -> _Run:
         """All held-out probes."""
-        batches = inputs.batches(batch_size(_held(self.layers.values())))
-        parts = [self._batch(part, i) for i, part in enumerate(batches)]
+        batches = enumerate(inputs.cut(batch_size(_held(self.layers.values()))))
+        parts = each(lambda pair: self._batch(pair[1].batch(), pair[0]), batches)
         original, replaced, mean, resample = (
             torch.cat([p.outputs[k] for p in parts]) for k in range(4)
         )

@@ -14,6 +14,7 @@ from synth.batches import BATCH, Inputs
 from synth.layers import as_maps
 from synth.network import Network
 from synth.running import Swap, Values
+from synth.threads import each
 
 
 class Walk:
@@ -82,13 +83,16 @@ class Walk:
         """Run every batch up to the next layer; a swap comes first."""
         steps = self._runner.steps
         stop = len(steps) if self.layer is None else self._at[self._runner.linear(self.layer)]
-        with torch.no_grad():
-            for i in range(len(self._kept)):
-                values = self._values(i)
+
+        def moved(batch: int) -> None:
+            values = self._values(batch)
+            with torch.no_grad():
                 if swap is not None:
                     values[swap.cut] = swap.module(values[swap.source])
                 self._run(values, self._place, stop)
-                self._kept[i] = {n: value for n, value in values.items() if n in self._at}
+            self._kept[batch] = {n: value for n, value in values.items() if n in self._at}
+
+        each(moved, range(len(self._kept)))
         self._place = stop
 
     def _run(self, values: Values, start: int, stop: int) -> None:
