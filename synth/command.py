@@ -76,6 +76,7 @@ def _flags(command: Any) -> Any:
         "accept.margin": ("--margin", float, "Loss of accuracy that is no loss."),
         "accept.max_kl": ("--max-kl", float, "Largest mean KL in nats on select."),
         "accept.min_agreement": ("--min-agreement", float, "Least agreement on select."),
+        "accept.bits": ("--bits", float, "Share of the bits; the least KL within it is chosen."),
         "run.seed": ("--seed", int, "Seed of the split and of every search."),
         "run.jobs": ("--jobs", int, "Workers; they do not change the result."),
         "run.backend": ("--backend", "NAME", "What they are: loky, threading, dask or ray."),

@@ -80,6 +80,8 @@ class SearchConfig:
 class AcceptConfig:
     """`margin` of accuracy holds on held-out; KL (nats) and agreement hold on select.
 
+    Of what holds, the fewest bits are chosen; with `bits` below 1, the least KL among choices of at
+    most this share of the 32-bit size of the layers that are searched, whether it holds or not.
     With `short`, programs that do not count as short are charged the bits of their unit's own
     weights on top when programs are chosen: short ones stand more often, at the same KL.
     """
@@ -87,6 +89,7 @@ class AcceptConfig:
     margin: float = _key(rules.PROPER, 0.01)
     max_kl: float = _key(rules.POSITIVE, 0.01)
     min_agreement: float = _key(rules.SHARE, 0.99)
+    bits: float = _key(rules.SHARE, 1.0)
     short: bool = _key(rules.FLAG, False)
 
 

@@ -32,6 +32,13 @@ MOST = 13  # points
 EXPECTED = 6  # points that are tried in a network of many units
 
 
+def search_points(at: Callable[[float], Point], criteria: Criteria) -> tuple[Point, ...]:
+    """Points at the multipliers that were tried, the one that the criteria choose last."""
+    if criteria.most_bits is None:
+        return search_multiplier(at, criteria)
+    return search_bits(at, criteria.most_bits)
+
+
 def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple[Point, ...]:
     """Points at the multipliers that were tried, the chosen one last.
 

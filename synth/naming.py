@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 
 from grammars.grammar import Grammar
-from grammars.program import Node
+from grammars.program import Node, terms_of
 from grammars.siblings import pre_of
 from synth.assembly import LayerChoice, UnitChoice
 from synth.kernels.slots import Slots, slots_of
@@ -43,8 +43,10 @@ def _word(unit: UnitChoice, choice: LayerChoice, grammar: Grammar) -> str | None
     if unit.program is None:
         return None
     pre = pre_of(unit.program, grammar)
+    if not any(atom.op == "conv" for _, atom in terms_of(pre)[0]):
+        return None
     found = slots_of(pre, choice.scope.of(unit.channel), grammar)
-    if found is None or not any(place.kernel for place in found[0].places):
+    if found is None:
         return None
     slots, constants = found
     parts = slots.columns * constants[:-1]

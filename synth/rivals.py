@@ -29,6 +29,7 @@ from synth.shifting import Shifts, is_long, with_bias
 class Criteria:
     """What units must hold (`max_fvu`, `max_error` as a share of range) and what select must.
 
+    With `most_bits`, the least KL of so many bits is chosen, and not the fewest bits that hold.
     With `short`, a program that is not short is charged the bits of the unit's own weights on top.
     """
 
@@ -37,6 +38,7 @@ class Criteria:
     max_kl: float
     min_agreement: float
     short: bool = False
+    most_bits: int | None = None
 
     def epsilon(self, ranges: Ranges) -> np.ndarray:
         """(U,) ε, less a hair: bounds in a search are floats, and the exact recheck must not fail

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from grammars.grammar import Grammar, GrammarError
-from synth.assembly import LayerChoice, names_of, source_bits
+from synth.assembly import LayerChoice, names_of, original_bits, source_bits
 from synth.backends import Workers, check_workers, connected
 from synth.basis import directions_of, read_basis
 from synth.choice import Chooser, Point
@@ -34,7 +34,7 @@ from synth.keys import content_key
 from synth.layers import Layer
 from synth.leftovers import working
 from synth.loading import load_module
-from synth.multiplier import search_multiplier
+from synth.multiplier import search_points
 from synth.naming import readable_names
 from synth.network import Network, read_network
 from synth.picking import Criteria
@@ -73,7 +73,17 @@ class Job:
     def criteria(self) -> Criteria:
         search, accept = self.config.search, self.config.accept
         bars = search.max_fvu, search.max_error, accept.max_kl, accept.min_agreement
-        return Criteria(*bars, short=accept.short)
+        return Criteria(*bars, short=accept.short, most_bits=self._most_bits)
+
+    @property
+    def _most_bits(self) -> int | None:
+        """Bits of the whole network, of which the layers that are searched have their share."""
+        share = self.config.accept.bits
+        if share == 1.0:
+            return None
+        searched = [la for la in self.network.layers if la.name in self.layers]
+        less = (1 - share) * original_bits(searched)
+        return int(original_bits(self.network.layers) - less)
 
     @property
     def workers(self) -> Workers:
@@ -336,7 +346,7 @@ def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tup
         store.put("choice", key, records.point(point), f"{multiplier:.4g} bits per nat")
         return point
 
-    return search_multiplier(at, criteria)
+    return search_points(at, criteria)
 
 
 def _kin_figures(queues: Mapping[int, Sequence[tuple[Candidate, float]]]) -> list[object]:

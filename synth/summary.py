@@ -192,7 +192,9 @@ def _shuffled(
 ) -> Summary:
     """Bits of the same pipeline on shuffled weights, at the KL that the real network reached."""
     network = shuffled(job.network, seed=job.config.run.seed)
-    criteria: Criteria = replace(job.criteria, max_kl=searched.point.kl, min_agreement=0.0)
+    criteria: Criteria = replace(
+        job.criteria, max_kl=searched.point.kl, min_agreement=0.0, most_bits=None
+    )
     apart = Stopwatch()  # its stages are not those of the run
 
     def told(what: str, done: int, count: int) -> None:

@@ -68,6 +68,7 @@ def job_of(folder: Path, out: Path, **flags: object) -> Job:
     """The job of a project that writes to `out`; flags by their last name, such as seed=1."""
     tables = dict.fromkeys(("layers", "engines", "budget", "max_fvu"), "search")
     tables |= dict.fromkeys(("test_inputs", "test_labels"), "probes")
+    tables["bits"] = "accept"
     overrides = {f"{tables.get(name, 'run')}.{name}": value for name, value in flags.items()}
     return load_job(load_config(folder / "config.toml", {"run.out": str(out)} | overrides))
 
@@ -125,6 +126,17 @@ def test_operating_points_are_points_apart(finished):
     multipliers = [p["multiplier"] for p in points]
     assert multipliers == sorted(set(multipliers)) and len(points) > 5
     assert points[0]["bits"] < points[-1]["bits"] and points[0]["kl"] > points[-1]["kl"]
+
+
+def test_the_least_divergence_within_a_share_of_the_bits(home, finished):
+    """With `bits` the choice takes at most so many, whether what select wants holds or not."""
+    fewer = 0.8 * summary_of(finished)["bits_share"]
+    out = home / "fewer"
+    run(job_of(home, out, bits=fewer))
+    short = summary_of(out)
+    within = [p for p in short["operating_points"] if p["bits"] <= fewer * short["bits_original"]]
+    assert short["bits"] == min(within, key=lambda p: p["kl"])["bits"]
+    assert 0.9 * fewer <= short["bits_share"] <= fewer and not short["accepted"]
 
 
 def test_the_checker_accepts_the_certificates(finished):
