@@ -134,7 +134,8 @@ class Transcendental:
     library's tanh is off by up to 2.2, Gladman et al. 2024); `torch` is its name in the torch
     namespace; `low` and `high` bound its range; it is monotone increasing, with Lipschitz constant
     `lipschitz`. One with a `turn` (a, b) decreases up to a and increases from b, and its minimum
-    lies between.
+    lies between. One with a `peak` takes its range once in 2π, from its maximum there to its
+    minimum π later.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Transcendental:
     lipschitz: Fraction
     ulps: int = 4
     turn: tuple[float, float] | None = None
+    peak: float | None = None
 
 
 @dataclass(frozen=True)

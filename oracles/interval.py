@@ -6,6 +6,7 @@ Rounding follows Rump (Acta Numerica 2010): an addition widens only where it was
 by its a priori bound γₙ = n·u / (1 − n·u) with u = 2⁻⁵³ (Higham 2002, lemma 3.1).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ Interval = tuple[Any, Any]
 
 UNIT = 2.0**-53  # the largest relative error of one rounding
 SMALLEST = 2.0**-1074  # a bound for the absolute error of one underflow
+FAR = 1e6  # beyond it the phase of a wave is not looked at,
+HAIR = 1e-9  # of a period: far more than its rounding up to there
 HUGE = 1e300  # beyond it the error of an addition may overflow
 
 
@@ -82,6 +85,8 @@ class IntervalAlgebra(Algebra):
         Where it turns, its largest value is at an end still; its least is there too, unless the
         turn lies between them.
         """
+        if function.peak is not None:
+            return _wave(function, function.peak, x)
         low, high = (_apply(function, end) for end in x)
         if function.turn is not None:
             low, high = np.minimum(low, high), np.maximum(low, high)
@@ -138,6 +143,26 @@ def _widened(low: Any, high: Any, error: Any, products: int) -> Interval:
         low, high = down(low - error), up(high + error)
     finite = np.isfinite(error)
     return np.where(finite, low, -np.inf)[()], np.where(finite, high, np.inf)[()]
+
+
+def _wave(function: Transcendental, peak: float, x: Interval) -> Interval:
+    """A function of period 2π: its values at the ends, and its extremes where they lie between."""
+    low, high = x
+    near = np.isfinite(low) & np.isfinite(high)
+    near &= np.maximum(np.abs(low), np.abs(high)) < FAR
+    first, last = np.where(near, low, 0.0), np.where(near, high, 0.0)
+    ends = _apply(function, first), _apply(function, last)
+    least = -_beyond(-np.minimum(*ends), function.ulps)
+    most = _beyond(np.maximum(*ends), function.ulps)
+    top, bottom = (_passes(first, last, at) | ~near for at in (peak, peak + math.pi))
+    least = np.where(bottom, function.low, np.maximum(least, function.low))
+    return least[()], np.where(top, function.high, np.minimum(most, function.high))[()]
+
+
+def _passes(low: Any, high: Any, at: float) -> Any:
+    """Whether `at`, or a point any number of periods from it, may lie between two ends."""
+    turns = [(end - at) / (2 * math.pi) for end in (low, high)]
+    return np.floor(turns[1] + HAIR) >= np.ceil(turns[0] - HAIR)
 
 
 def _apply(function: Transcendental, x: Any) -> Any:

@@ -1,0 +1,14 @@
+"""A wave whose maximum is declared in another place."""
+
+import math
+from fractions import Fraction
+
+from grammars.primitive import Field, Transcendental, primitive
+
+COS = Transcendental("cos", math.cos, "cos", -1.0, 1.0, Fraction(1), peak=1.0)
+
+
+@primitive(gaps=("rational", "z3"))
+def wrong_peak(k, x: Field) -> Field:
+    """The cosine, elementwise; the shape of x."""
+    return k.call(COS, x)
