@@ -2,6 +2,7 @@
 
     relu(0.75*conv1_3 - 0.125*shift(conv1_4, dy=1, dx=-1) + 0.5)
 
+Of a product of two values, `mul(a, b)`, the text is `a*b` where that is read as the same product.
 A tap is its channel's name, `shift(name, dy=…, dx=…)` away from the centre and `pre(name)` for a
 sibling's pre-activation. Long sums are printed as sums of parenthesised groups, because Python's
 parser recurses once a term.
@@ -9,9 +10,9 @@ parser recurses once a term.
 
 import ast
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 from grammars.evaluation import is_mix
 from grammars.names import Names
@@ -23,6 +24,7 @@ from grammars.program import (
     Value,
     call,
     const,
+    exact_product,
     is_sum_of_taps,
     linear,
     tap,
@@ -63,12 +65,32 @@ def format_program(
             terms, bias = terms_of(node)
             write = names.texts.__getitem__ if is_sum_of_taps(node) else visit
             return sum_text([(w, write(atom)) for w, atom in terms], bias, group)
+        if _is_infix(node):
+            factors = zip(map(visit, node.args), map(_is_long, node.args), strict=True)
+            return "*".join(f"({text})" if long else text for text, long in factors)
         arguments = [visit(a) for a in node.args] + parameter_texts(
             node, primitives[node.op], full=full
         )
         return f"{node.op}({', '.join(arguments)})"
 
     return visit(program)
+
+
+def _is_infix(node: Node) -> bool:
+    """Whether a product is written a*b: as long as it is read back as the same product."""
+    if node.op != "mul":
+        return False
+    left, right = node.args
+    able = [_is_long(a) or a.op not in ("linear", "const", "mul") for a in (left, right)]
+    return (able[0] or _is_infix(left)) and able[1]
+
+
+def _is_long(node: Node) -> bool:
+    """Whether a node is written as several terms."""
+    if node.op != "linear":
+        return False
+    terms, bias = terms_of(node)
+    return len(terms) + bool(bias) > 1
 
 
 def parse_program(text: str, names: Names, primitives: Mapping[str, Primitive]) -> Node:
@@ -182,7 +204,7 @@ class _Parser:
             case ast.Add() | ast.Sub():
                 return self.sum(tree)
             case ast.Mult():
-                return self.scaled(tree, tree.left, tree.right)
+                return self.scaled(tree)
             case ast.Div():
                 return self.divided(tree)
         raise self.error(tree, "expected +, -, * or /")
@@ -205,13 +227,23 @@ class _Parser:
                     terms.append((sign, self.value(here)))
         return self.exact(tree, terms)
 
-    def scaled(self, tree: ast.expr, left: ast.expr, right: ast.expr) -> Node:
-        a, b = self.value(left), self.value(right)
-        if a.op != "const":
-            a, b = b, a
-        if a.op != "const":
-            raise self.error(tree, "expected a product of a number and a program")
-        return self.exact(tree, [(float(a["value"]), b)])  # type: ignore[arg-type]
+    def scaled(self, tree: ast.BinOp) -> Node:
+        """A chain of products: its numbers are one weight, its other factors `mul` of each other."""
+        weight, factors = 1.0, list[Node]()
+        for part in _factors(tree):
+            node = self.value(part)
+            if node.op != "const":
+                factors.append(node)
+                continue
+            try:
+                weight = exact_product(weight, float(node["value"]))  # type: ignore[arg-type]
+            except ValueError as error:
+                raise self.error(tree, str(error)) from None
+        if len(factors) > 1 and "mul" not in self.primitives:
+            more = "the tag 'formula' has products of two"
+            raise self.error(tree, f"expected a product of a number and a program; {more}")
+        product = reduce(lambda a, b: call("mul", a, b), factors) if factors else const(1.0)
+        return self.exact(tree, [(weight, product)])
 
     def divided(self, tree: ast.BinOp) -> Node:
         divisor = self.number(tree.right)
@@ -309,6 +341,19 @@ class _Parser:
     def error(self, tree: ast.expr, message: str) -> ParseError:
         part = ast.get_source_segment(self.text, tree) or ""
         return ParseError(f"{message}\n  in: {_clip(self.text)}\n  at: {_clip(part)}")
+
+
+def _factors(tree: ast.expr) -> Iterator[ast.expr]:
+    """The factors of a product from left to right; a sign before the first is one."""
+    match tree:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            yield from _factors(left)
+            yield right
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if not isinstance(operand, ast.Constant):
+            yield ast.Constant(-1.0)
+            yield from _factors(operand)
+        case _:
+            yield tree
 
 
 def near(name: str, known: Iterable[str]) -> str:

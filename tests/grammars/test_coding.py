@@ -1,5 +1,6 @@
 """A network's source is one stream that decodes to the same source."""
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -68,12 +69,15 @@ def test_stream_decodes_to_the_source(data, user) -> None:
     st.floats(-1e6, 1e6),
 )
 def test_sums_of_any_floats_decode(terms, bias) -> None:
-    """Weights of 53 bits and of any exponents come back, at a bounded price."""
+    """Weights of 53 bits and of any exponents come back, at a price bounded by how far apart these
+    are: a program has one exponent."""
     program = linear([(weight, tap(*column)) for weight, column in terms], bias)
     source = (LayerSource(ONE, (program,)),)
     stream = encode(source, core())
     assert decode(stream.to_bytes(), [ONE], core()) == source
-    assert len(stream) <= 200 + 200 * len(terms)
+    exponents = [math.frexp(v)[1] for v in (bias, *(w for w, _ in terms)) if v]
+    apart = max(exponents, default=0) - min(exponents, default=0)
+    assert len(stream) <= 200 + (200 + apart) * (len(terms) + 1)
 
 
 @pytest.mark.parametrize("density", [0.02, 0.3, 1.0])
