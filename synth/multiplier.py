@@ -63,7 +63,7 @@ def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
     """
     low, high = math.log(MULTIPLIERS[0]), math.log(DEAREST)
     points = [at(MULTIPLIERS[0])]
-    while len(points) < MOST and not any((1 - SAME) * bits <= p.bits <= bits for p in points):
+    while len(points) < MOST and not any(0 <= bits - p.bits <= SAME * p.spoken for p in points):
         middle = (low + high) / 2
         points.append(at(math.exp(middle)))
         low, high = (middle, high) if points[-1].bits <= bits else (low, middle)

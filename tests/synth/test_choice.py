@@ -1,9 +1,6 @@
 """The choice costs least among what passes, passes everywhere, and keeps the claims it makes."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +34,7 @@ from synth.assembly import (
 from synth.choice import Chooser, Point
 from synth.evidence import Probes
 from synth.fronts import judge
-from synth.multiplier import search_bits, search_multiplier
+from synth.multiplier import search_multiplier
 from synth.network import Network
 from synth.outputs import agreement, kl_divergence, run_batches
 from synth.picking import Criteria, Fronts
@@ -276,99 +273,6 @@ def test_a_reference_is_chosen_where_it_is_shorter(families):
 # the multiplier
 
 
-def toy(points: Sequence[tuple[float, int, float, float]], opaque: int = 0):
-    """`at` of a network that needs so many bits per nat for each step, beside some opaque ones."""
-    beside: Any = SimpleNamespace(units=[SimpleNamespace(program=None, bits=opaque)])
-    asked: list[float] = []
-
-    def at(multiplier: float) -> Point:
-        asked.append(multiplier)
-        row = [p for p in points if p[0] <= multiplier][-1]
-        return Point(multiplier, (beside,), row[1] + opaque, row[2], row[3])
-
-    return at, asked
-
-
-STEPS = [(0.0, 10, 1.0, 0.5), (3e2, 20, 0.1, 0.9), (7e4, 30, 0.009, 0.995), (1e8, 90, 0.001, 1.0)]
-
-
-def test_the_multiplier_finds_the_fewest_bits():
-    """The last point has the fewest bits of all that select accepts."""
-    at, asked = toy(STEPS)
-    points = search_multiplier(at, CRITERIA)
-    assert points[-1].bits == 30 and points[-1].accepted(CRITERIA)
-    assert sorted(p.multiplier for p in points) == sorted(asked)
-    assert len(asked) <= 13
-
-
-def test_opaque_layers_do_not_end_the_search():
-    """However much is opaque, the programs beside it are chosen as they are alone."""
-    (alone, _), (beside, _) = toy(STEPS), toy(STEPS, opaque=10**9)
-    wanted = [p.multiplier for p in search_multiplier(alone, CRITERIA)]
-    found = search_multiplier(beside, CRITERIA)
-    assert [p.multiplier for p in found] == wanted and found[-1].spoken == 30
-
-
-def test_the_multiplier_is_bisected():
-    """The limit between refused and accepted is found to a factor of 1.01 wherever it lies."""
-    for limit in (3e1, 4e4, 7e8):
-
-        def at(multiplier: float, limit: float = limit) -> Point:
-            return Point(
-                multiplier, (), int(1e6 * np.log(multiplier)), limit / multiplier / 100, 1.0
-            )
-
-        chosen = search_multiplier(at, CRITERIA)[-1]
-        assert limit <= chosen.multiplier <= 1.01 * limit
-
-
-def test_the_multiplier_where_nothing_may_be_lost():
-    """Where no divergence at all is allowed, the fewest bits without any are found."""
-
-    def at(multiplier: float) -> Point:
-        lost = 0.0 if multiplier >= 3e5 else 1.0 / multiplier
-        return Point(multiplier, (), int(1e3 * np.log(multiplier)), lost, 1.0)
-
-    points = search_multiplier(at, replace(CRITERIA, max_kl=0.0))
-    assert 3e5 <= points[-1].multiplier <= 1.05 * 3e5
-
-
-def test_the_multiplier_where_nothing_is_accepted():
-    """Where select accepts nothing the point of least divergence is chosen."""
-    at, asked = toy([(p[0], p[1], 2 * p[2] + 0.1, 0.5) for p in STEPS])
-    points = search_multiplier(at, CRITERIA)
-    assert points[-1].kl == min(p.kl for p in points)
-    assert asked == [1e9]
-
-
-@pytest.mark.parametrize("bits", [300_000, 5_000_000, 17_000_000])
-def test_the_least_divergence_within_bits(bits):
-    """Wherever a limit of bits lies, what is chosen takes at most so many, and nearly all."""
-
-    def at(multiplier: float) -> Point:
-        return Point(multiplier, (), int(1e6 * np.log(multiplier)) - 2_300_000, 1 / multiplier, 0.0)
-
-    *_, chosen = points = search_bits(at, bits)
-    assert bits - max(10_000, 0.003 * bits) <= chosen.bits <= bits
-    assert chosen.kl == min(p.kl for p in points if p.bits <= bits)
-
-
-def test_the_fewest_bits_where_none_are_few_enough():
-    """Where no multiplier gives so few bits the point of fewest is chosen."""
-    at, _ = toy(STEPS)
-    *_, chosen = points = search_bits(at, 1)
-    assert chosen.bits == min(p.bits for p in points) > 1
-
-
-@pytest.mark.parametrize(
-    ("kl", "share", "accepted"),
-    [(0.01, 0.99, True), (0.0101, 1.0, False), (0.0, 0.98, False), (float("inf"), 1.0, False)],
-)
-def test_acceptance_needs_both(kl, share, accepted):
-    """A point is accepted by divergence and by agreement, limits included."""
-    assert Point(1.0, (), 1, kl, share).accepted(CRITERIA) is accepted
-
-
 def test_the_searched_point_is_accepted(network, probes, fronts):
     """On a real network the chosen point holds the criteria at fewer bits than the dearest."""
     chooser = chooser_of(network, probes, fronts)
@@ -385,40 +289,3 @@ def test_choosing_reads_no_unit_after_itself(families):
         assert not references(program, "0")
         if unit.program == tap("0", 0):
             assert program == choice.units[0].program
-
-
-@pytest.mark.parametrize(("floor", "limit"), [(0.0, 4e4), (0.005, 2e6), (0.0095, 1e4)])
-def test_few_walks_find_the_multiplier_of_many_units(floor: float, limit: float):
-    """Of 3,000 units that each choose among costs, beyond what is lost in any case, hardly more
-    bits are kept than the best multiplier of a fine grid would, in half the steps of bisection."""
-    generator = np.random.default_rng(0)
-    costs = generator.lognormal(0, 1, (3000, 1)) / limit * 4.0 ** -np.arange(16)
-    bits = np.broadcast_to(30 * np.arange(16), costs.shape)
-
-    def at(multiplier: float) -> Point:
-        best = np.argmin(bits + multiplier * costs, axis=1)[:, None]
-        kl, size = (float(np.take_along_axis(a, best, 1).sum()) for a in (costs, bits))
-        return Point(multiplier, (), int(size), floor + kl, 1.0)
-
-    points = search_multiplier(at, CRITERIA)
-    grid = [at(m) for m in np.geomspace(1e1, 1e9, 3000)]
-    fewest = min(p.bits for p in grid if p.accepted(CRITERIA))
-    assert points[-1].accepted(CRITERIA) and points[-1].bits <= 1.005 * fewest
-    assert len(points) <= 8
-
-
-def test_a_staircase_is_searched_below_its_limit():
-    """Where divergence jumps over the limit and falls again below it, the cheaper points are found;
-    where agreement refuses, divergence is no reason to go on."""
-    steps = [
-        (0.0, 10, 1.0, 0.5),
-        (7e4, 28, 0.009, 1.0),
-        (8e4, 29, 0.02, 1.0),
-        (1e5, 30, 0.009, 1.0),
-    ]
-    points = search_multiplier(toy([*steps, (1e8, 90, 0.001, 1.0)])[0], CRITERIA)
-    assert points[-1].bits == 28 and len(points) == 13
-    smooth = [(0.0, 10, 1e-3, 0.5), (1e5, 30, 1e-3, 1.0), (1e8, 90, 1e-4, 1.0)]
-    at, asked = toy(smooth)
-    assert search_multiplier(at, CRITERIA)[-1].bits == 30
-    assert min(m for m in asked if m >= 1e5) <= 1.01e5
