@@ -1,5 +1,5 @@
-"""The multiplier that buys most: few walks, the fewest bits that select accepts, or least divergence
-within a share of them."""
+"""The multiplier that buys most: few walks, the fewest bits that select accepts, or the least
+divergence within a share of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
