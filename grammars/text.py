@@ -228,7 +228,7 @@ class _Parser:
         return self.exact(tree, terms)
 
     def scaled(self, tree: ast.BinOp) -> Node:
-        """A chain of products: its numbers are one weight, its other factors `mul` of each other."""
+        """A chain of products: its numbers are one weight, its other factors `mul` of another."""
         weight, factors = 1.0, list[Node]()
         for part in _factors(tree):
             node = self.value(part)

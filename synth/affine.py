@@ -68,9 +68,12 @@ def float_bounds(
 ) -> np.ndarray:
     """(U,) closed-form bounds over the envelope of unit channels[i] against program i of a bank.
 
-    In floats; infinite for a program whose form has no bound. `narrow` as in `affine_forms`.
+    In floats; infinite for a program whose form has no bound, and for units that are not affine.
+    `narrow` as in `affine_forms`.
     """
     layer = ranges.layer
+    if not layer.affine:
+        return np.full(bank.units, np.inf)
     forms = affine_forms(layer, channels, bank, narrow=narrow)
     result = np.full(bank.units, np.inf)
     for members in by_group(layer, [channels[i] for i in forms.places]):

@@ -59,7 +59,9 @@ class SearchConfig:
     `plugins` says whether installed packages may add primitives and engines. `basis` is a file of
     directions that get programs beside the units (`synth.basis`). A layer needs
     `patches_per_weight` of a unit on fit. `families` says whether units of one form are sought,
-    which are then written together (`synth.families`).
+    which are then written together (`synth.families`). `templates` are a user's own shapes for
+    the engine "template" (`synth.formulas.templates`). `deep` is an earlier bank, as "input", that
+    the units of the layers behind it are written over too (`synth.deep`).
     """
 
     layers: tuple[str, ...] = _key(rules.NAMES, ("*",))
@@ -74,6 +76,8 @@ class SearchConfig:
     plugins: bool = _key(rules.FLAG, True)
     patches_per_weight: float = _key(rules.POSITIVE, 2.0)
     families: bool = _key(rules.FLAG, True)
+    templates: tuple[str, ...] = _key(rules.NAMES, ())
+    deep: str | None = _key(rules.NAME, None)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class Config:
         """
         tables = {name: asdict(getattr(self, name)) for name in TABLES}
         tables["search"]["weights"] = dict(self.search.weights)
-        for name in ("layers", "engines", "grammar", "tags"):
+        for name in ("layers", "engines", "grammar", "tags", "templates"):
             tables["search"][name] = list(tables["search"][name])
         del tables["search"]["layers"]
         tables["run"] = {"seed": self.run.seed, "device": self.run.device}

@@ -43,7 +43,8 @@ class Engine(Protocol):
     """Proposes programs for a unit; deterministic in (evidence, budget, seed).
 
     A class may have a static `unable(grammar, layers)`, which says in a sentence why it would find
-    nothing in any of some layers, or None: a run asks before it starts.
+    nothing in any of some layers, or None: a run asks before it starts. It is made without
+    arguments, or with those fields of `synth.search.SearchSettings` that it names in `settings`.
     """
 
     name: str

@@ -207,6 +207,8 @@ def _ranges(layer: Layer, survey: Survey, select: Iterable[Tensor]) -> tuple[Ran
 
 def _still(layer: Layer, moves: Tensor) -> Tensor:
     """(U,) the units that have no weight for any column of those (width,) that move."""
+    if not layer.affine:
+        return (~moves.any()).repeat(layer.units)
     weight = torch.tensor(layer.weight, device=moves.device)
     parts = [moves[layer.part(c)] for c in range(layer.units)]
     return torch.stack([~(weight[c] != 0)[part].any() for c, part in enumerate(parts)])

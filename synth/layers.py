@@ -165,8 +165,9 @@ class Layer:
     `source` is the bank it reads, `in_shape` (C, H, W), `out_shape` (O, h, w), `weight`
     (O, C/groups*kh*kw) and `bias` (O,) float32 and read-only, `heads` one per unit. With `groups`,
     unit o reads the channels of group o // (O/groups) alone, as in a grouped or, with one channel
-    a group, a depthwise convolution. Layers compare by identity. ValueError if the shapes do not
-    agree.
+    a group, a depthwise convolution. One that is not `affine` stands for units that are computed
+    through other layers: its weights only are near to them. Layers compare by identity. ValueError
+    if the shapes do not agree.
     """
 
     name: str
@@ -178,6 +179,7 @@ class Layer:
     bias: np.ndarray
     heads: tuple[Head, ...]
     groups: int = 1
+    affine: bool = True
 
     def __post_init__(self) -> None:
         for field in ("weight", "bias"):

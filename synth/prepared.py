@@ -96,7 +96,7 @@ def prepared(
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
 
-    engines = {engine.name: engine() for engine in job.settings.load()}
+    engines = {engine.name: engine for engine in job.settings.load()}
     chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
     yield Prepared(chooser, ranges, effort.failures)
     for place in places.values():

@@ -16,16 +16,20 @@ from synth.backends import Workers, check_workers, connected
 from synth.basis import directions_of, read_basis
 from synth.choice import Chooser, Point
 from synth.config import Config, select_layers
+from synth.deep.evidence import deep_layer
+from synth.deep.reach import Reach
+from synth.deep.search import DeepPrograms, search_deep
 from synth.devices import check_device
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.directions import Directions
 from synth.emission import emit, save_weights
 from synth.engine import Engine
 from synth.engines import load_engine
-from synth.errors import InputError, Problems, listing
+from synth.errors import InputError, Problems, listing, nearest
 from synth.evidence import Probes, Ranges, gather
 from synth.files import write_atomic
 from synth.fingerprint import code_digest
+from synth.folder import DEEP
 from synth.footprint import check_memory
 from synth.fronts import Candidate, figures
 from synth.inputs import load_probes
@@ -51,6 +55,7 @@ from synth.trial import check_fit
 from synth.validation import Validation
 
 Progress = Tell
+INPUT = "input"  # what users call the only input, whatever the network does
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,7 @@ class Job:
     settings: SearchSettings
     layers: tuple[str, ...]
     directions: tuple[Directions, ...] = ()
+    deep: tuple[Reach, ...] = ()
 
     @property
     def probes(self) -> Probes:
@@ -96,7 +102,8 @@ class Job:
 
     def named(self, given: Mapping[tuple[str, int], str]) -> Records:
         """Records under names of which some are given, by layer and channel."""
-        banks = (*self.network.layers, *(d.layer for d in self.directions))
+        beside = (*(d.layer for d in self.directions), *map(deep_layer, self.deep))
+        banks = (*self.network.layers, *beside)
         return Records(names_of(banks, self.grammar, given), self.grammar)
 
     @property
@@ -117,13 +124,14 @@ class Searched:
 
     Of the points that were not chosen only the figures are kept. `failures` are the units that
     no worker found a front of: they stay opaque. `directions` are searched beside the layers, and
-    nothing is chosen by them.
+    nothing is chosen by them; nor by `deep`, programs over an earlier bank.
     """
 
     ranges: dict[str, Ranges]
     points: tuple[Point, ...]
     failures: tuple[UnitFailure, ...] = ()
     directions: tuple[DirectionPrograms, ...] = ()
+    deep: tuple[DeepPrograms, ...] = ()
 
     @property
     def point(self) -> Point:
@@ -163,16 +171,23 @@ def read_job(config: Config, problems: Problems) -> Job | None:
         network = problems.attempt(read_network, module, example, judged=judged)
     layers = network and problems.attempt(_selected, network, config)
     known = network and problems.attempt(directions_of, basis, network.layers)
+    deep = None
+    if network and layers:
+        deep = problems.attempt(_reaches, network, layers, config.search.deep)
     if not (network and probes and grammar and chosen and layers):
         return None
     searched = [la for la in network.layers if la.name in layers]
     searched += [d.layer for d in known or ()]
     problems.attempt(_check_probes, searched, chosen, config)
     problems.attempt(_check_able, engines, searched, grammar, config)
+    problems.attempt(_check_settings, engines, grammar, config)
     search, found = config.search, parts(probes, chosen).on(device)
     seed, short = config.run.seed, config.accept.short
-    settings = SearchSettings(spec, search.engines, search.budget, seed, short)
-    return Job(config, network.on(device), found, grammar, settings, layers, known or ())
+    how = search.engines, search.budget, seed, short, search.templates
+    settings = SearchSettings(spec, *how)
+    moved = network.on(device)
+    reaches = tuple(replace(reach, network=moved) for reach in deep or ())
+    return Job(config, moved, found, grammar, settings, layers, known or (), reaches)
 
 
 def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
@@ -195,6 +210,9 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
         with watch.stage("directions"):
             directions = tuple(search_directions(job, store, progress=progress))
             searched = replace(searched, directions=directions)
+        with watch.stage("deep"):
+            deep = tuple(search_deep(job, store, progress=progress))
+            searched = replace(searched, deep=deep)
         with watch.stage("proofs"):
             searched, proofs = _proved(job, searched)
         summary = summarise(job, searched, proofs, store, watch, progress=progress)
@@ -226,6 +244,7 @@ def write_results(
     job: Job, searched: Searched, proofs: Sequence[UnitProof], summary: dict[str, object]
 ) -> None:
     """The files of a run folder, each written whole or not at all."""
+    from synth.deep.report import deep_rows
     from synth.direction_report import direction_rows
     from synth.summary import notes_of, program_rows
 
@@ -245,6 +264,8 @@ def write_results(
     write_atomic(out / "programs.json", _json(program_rows(job, searched, proofs, records)))
     if beside:
         write_atomic(out / "directions.json", _json(direction_rows(job, searched, proofs, records)))
+    if searched.deep:
+        write_atomic(out / DEEP, _json(deep_rows(searched.deep, records)))
     write_atomic(out / "summary.json", _json(summary))
 
 
@@ -290,6 +311,24 @@ def _selected(network: Network, config: Config) -> tuple[str, ...]:
     return select_layers(config.search.layers, [la.name for la in network.layers])
 
 
+def _reaches(network: Network, layers: Sequence[str], bank: str | None) -> tuple[Reach, ...]:
+    """The layers that are to be written over an earlier bank too. Raises InputError where there is
+    no such bank, or one of the layers cannot be."""
+    if bank is None:
+        return ()
+    if bank == INPUT and len(network.input_names) == 1:
+        (bank,) = network.input_names
+    if bank not in network.banks:
+        hint = nearest(bank, (INPUT, *network.banks))
+        raise InputError(f"search.deep: there is no bank {bank!r}.{hint}")
+    asked = [la for la in network.layers if la.name in layers and la.source != bank]
+    with Problems() as problems:
+        found = [problems.attempt(Reach, network, layer, bank) for layer in asked]
+        if not asked:
+            problems.add(f"search.deep: every layer that is searched reads {bank!r} anyway.")
+    return tuple(reach for reach in found if reach)
+
+
 def _device(config: Config) -> str:
     """Where the network runs. Raises InputError: torch cannot use it."""
     check_device(config.run.device)
@@ -320,6 +359,19 @@ def _check_able(
             problems.add(
                 "search.tags: 'colour' is of banks of 3 channels, and the layers read banks of "
                 f"{channels}: leave the tag out."
+            )
+
+
+def _check_settings(engines: Sequence[type[Engine]], grammar: Grammar, config: Config) -> None:
+    """Raises InputError where what an engine is to be made with is no good, or nobody's."""
+    templates = config.search.templates
+    with Problems() as problems:
+        asking = [e for e in engines if "templates" in getattr(e, "settings", ())]
+        for engine in asking:
+            problems.attempt(engine.check, templates, grammar)  # type: ignore[attr-defined]
+        if templates and not asking:
+            problems.add(
+                "search.templates: no engine reads them: add 'template' to search.engines."
             )
 
 

@@ -60,10 +60,13 @@ class SearchSettings:
     budget: int = 2000
     seed: int = 0
     short: bool = False
+    templates: tuple[str, ...] = ()
 
-    def load(self) -> list[type[Engine]]:
-        """The engines. Raises InputError for one that cannot be had."""
-        return [load_engine(name, plugins=self.grammar.plugins) for name in self.engines]
+    def load(self) -> list[Engine]:
+        """The engines, with those settings that each asks for by name. Raises InputError for one
+        that cannot be had."""
+        classes = [load_engine(name, plugins=self.grammar.plugins) for name in self.engines]
+        return [c(**{n: getattr(self, n) for n in getattr(c, "settings", ())}) for c in classes]
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def search_layer(
 def evidence_key(evidence: LayerEvidence, settings: SearchSettings) -> str:
     """A key of everything that the fronts of a layer depend on."""
     grammar = settings.grammar.load()
-    given = [list(settings.engines), settings.budget, settings.seed, settings.short, grammar.digest]
+    given = [list(settings.engines), settings.budget, settings.seed, settings.short]
+    given += [list(settings.templates), grammar.digest]
     return content_key(code_digest(), _content(evidence), given)
 
 
@@ -232,7 +236,7 @@ class _SearchUnit:
 def _search_unit(evidence: LayerEvidence, search: Search, channel: int) -> Found:
     settings = search.settings
     grammar = settings.grammar.load()
-    engines = [engine() for engine in settings.load()]
+    engines = settings.load()
     unit = UnitEvidence(evidence, channel, grammar)
     torch.set_num_threads(1)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):

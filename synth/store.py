@@ -26,10 +26,12 @@ FILE_NAME = "store.sqlite"
 FRONT = "front"  # the kind under which a unit's front is kept, named "<layer>[<channel>]"
 CONTROL_FRONT = "control front"  # the same of a control, which shares the names of its units
 DIRECTION_FRONT = "direction front"  # the same of directions, "<layer>:direction[<row>]"
+DEEP_FRONT = "deep front"  # of units over an earlier bank, "<layer>:deep[<channel>]"
 FAILURES = {  # of units that got no front
     FRONT: "failure",
     CONTROL_FRONT: "control failure",
     DIRECTION_FRONT: "direction failure",
+    DEEP_FRONT: "deep failure",
 }
 KIN = {  # candidates of units that may be a family, by layer, found from such fronts
     FRONT: "kin",

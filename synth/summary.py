@@ -12,6 +12,7 @@ from oracles.claims import Proved, Refuted, Unknown
 from synth.assembly import LayerChoice, Status, assemble, original_bits, source_bits
 from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.controls import random_program, shuffled
+from synth.deep.report import deep_figures
 from synth.direction_report import direction_figures
 from synth.emission import constants_beside
 from synth.evidence import Ranges
@@ -57,6 +58,7 @@ def summarise(
         **_validation(found),
         "operating_points": _operating_points(searched),
         "directions": direction_figures(job, choices, searched.directions),
+        "deep": deep_figures(job, choices, searched.deep),
     }
     return finite(figures)
 

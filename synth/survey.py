@@ -57,7 +57,7 @@ class Survey:
 
     def __init__(self, layer: Layer) -> None:
         self.layer, self.count = layer, 0
-        self._is_split = blocks_of(layer)[0] > layer.groups
+        self._streams = blocks_of(layer)[0] > layer.groups or not layer.affine
         self._gram: Tensor | float = 0.0
         self._cross: Tensor | float = 0.0
         self._sum: Tensor | float = 0.0
@@ -70,7 +70,7 @@ class Survey:
         values = activations(self.layer, pre)
         rows = self._blocks(patches)
         self._gram += rows.mT @ rows
-        if self._is_split:
+        if self._streams:
             self._cross += self._products(rows, pre)
         self._sum += values.sum(0)
         self._squares += (values**2).sum(0)
@@ -90,8 +90,8 @@ class Survey:
         is_shrunk = self.count < 2 * (size + 1)
         if is_shrunk:
             _shrink(gram, size / (self.count + size))
-        streamed = self._is_split and not is_shrunk
-        cross = torch.as_tensor(self._cross) / self.count if streamed else self._units(gram)
+        follows = not self._streams or (is_shrunk and self.layer.affine)
+        cross = self._units(gram) if follows else torch.as_tensor(self._cross) / self.count
         return Moments(gram.cpu().numpy(), cross.cpu().numpy())
 
     @property

@@ -1,0 +1,1 @@
+"""Deep programs: units written over an earlier bank, skipping the layers between."""

@@ -1,0 +1,1 @@
+"""Formulas: short nonlinear programs found by enumeration and by fitting their constants."""

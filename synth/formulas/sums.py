@@ -1,0 +1,106 @@
+"""Weighted sums of a few formulas of a library: which of them together leave least of the target.
+
+A beam of orthogonal least squares (Chen et al. 1989): each sum is continued by the formulas that
+take most away beside those that it has, which is what sure independence screening does for one
+(Ouyang et al. 2018, SISSO).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grammars.program import Node
+from synth.formulas.library import Library, Rows
+from synth.formulas.operations import TERMS
+
+LONGEST = 4  # formulas in a sum
+POOL = 6000  # of the cheapest formulas, beside the best of each price
+BEAM = 24  # sums that go on,
+NEXT = 12  # each by so many formulas
+KEPT = 12  # of each length
+WORTH = 250.0  # bits that may be paid for what is left to be e times smaller
+WEIGHT = 8  # bits of a weight, about
+EXACT = 1e-10  # share of the variance that is left by nothing but rounding
+NOTHING = 1e-12  # share of the variance
+LEAST = 1e-6  # share of a formula that is not said by others yet, or it adds nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """Some formulas, about their price, and the share of the target's variance that their best
+    weights leave, on the library's samples."""
+
+    terms: tuple[Node, ...]
+    bits: int
+    left: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A sum on its way: places in the pool, an orthonormal basis (k, n) and what is left (n,)."""
+
+    places: tuple[int, ...]
+    bits: int
+    basis: Tensor
+    rest: Tensor
+
+    @property
+    def left(self) -> float:
+        return float(self.rest @ self.rest)
+
+    @property
+    def score(self) -> float:
+        return self.bits + WORTH * float(torch.log(torch.tensor(max(self.left, 1e-14))))
+
+
+def sums_of(library: Library) -> list[Sum]:
+    """The most promising sums of one formula, of two, …, the best of each length first.
+
+    Where one leaves nothing, none that costs more is among them.
+    """
+    pool = library.best.beside(library.stored.at(torch.arange(min(POOL, len(library.stored)))))
+    pool = pool.standard.distinct
+    features = pool.values.double()
+    target = library.samples.target - library.samples.target.mean()
+    size = float(target.norm())
+    begun = [_Begun((), 0, features[:0], target / size)] if size else []
+    found: list[_Begun] = []
+    for _ in range(LONGEST):
+        longer = [one for sum_ in begun for one in _continued(sum_, pool, features)]
+        begun = _different(sorted(longer, key=lambda s: s.score))[:BEAM]
+        found += begun[:KEPT]
+    exact = min((s.bits for s in found if s.left < EXACT), default=None)
+    if exact is not None:
+        found = [s for s in found if s.bits <= exact]
+    return [
+        Sum(tuple(library.programs(pool.at(torch.tensor(s.places)))), s.bits, s.left) for s in found
+    ]
+
+
+def _continued(sum_: _Begun, pool: Rows, features: Tensor) -> list[_Begun]:
+    """The sum with each of the formulas that tell most beside it; none where nothing is left."""
+    if sum_.left < NOTHING:
+        return []
+    inside = features @ sum_.basis.T
+    apart = 1 - (inside**2).sum(1)
+    gains = torch.where(apart > LEAST, (features @ sum_.rest) ** 2 / apart.clamp_min(LEAST), 0.0)
+    left = (sum_.left - gains).clamp_min(1e-14)
+    scores = pool.bits + WORTH * left.log()
+    longer = []
+    for place in scores.topk(min(NEXT, len(scores)), largest=False).indices.tolist():
+        if place in sum_.places:
+            continue
+        fresh = features[place] - inside[place] @ sum_.basis
+        fresh = fresh / fresh.norm()
+        rest = sum_.rest - (fresh @ sum_.rest) * fresh
+        bits = sum_.bits + int(pool.bits[place]) + TERMS + WEIGHT
+        basis = torch.cat([sum_.basis, fresh[None]])
+        longer.append(_Begun((*sum_.places, place), bits, basis, rest))
+    return longer
+
+
+def _different(sums: list[_Begun]) -> list[_Begun]:
+    """The first of those of the same formulas."""
+    seen: set[frozenset[int]] = set()
+    return [s for s in sums if (key := frozenset(s.places)) not in seen and not seen.add(key)]

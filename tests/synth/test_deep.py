@@ -1,0 +1,147 @@
+"""Deep programs: layers written over an earlier bank, and what they are in the layers' place."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from synth.config import load_config
+from synth.deep.evidence import deep_evidence
+from synth.deep.reach import Reach
+from synth.errors import InputError
+from synth.evidence import Probes
+from synth.network import read_network
+from synth.run import load_job, run
+
+NETWORK = """
+import torch
+from torch import nn
+
+
+def network():
+    \"\"\"max(x0, x1) = relu(x0 − x1) + relu(x1) − relu(−x1), and the sum of both inputs.\"\"\"
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    first, _, second = module
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor(
+            [[1., -1, 0], [0, 1, 0], [0, -1, 0], [1, 0, 0], [-1, 0, 0]]))
+        second.weight.copy_(torch.tensor([[1., 1, -1, 0, 0], [0, 1, -1, 1, -1]]))
+        first.bias.zero_()
+        second.bias.zero_()
+    return module
+
+
+def probes():
+    return torch.rand(400, 3, generator=torch.Generator().manual_seed(5)) * 4 - 2
+"""
+
+CONFIG = """
+[network]
+factory = "network.py:network"
+[probes]
+inputs = "network.py:probes"
+[search]
+engines = ["linear", "enumeration"]
+tags = ["core", "formula"]
+budget = 60
+max_fvu = 1e-6
+deep = "{deep}"
+[run]
+controls = []
+"""
+
+
+def project(folder: Path, *, deep: str = "input", network: str = NETWORK) -> Path:
+    (folder / "network.py").write_text(network, encoding="utf-8")
+    (folder / "config.toml").write_text(CONFIG.format(deep=deep), encoding="utf-8")
+    return folder / "config.toml"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deep")
+    run(load_job(load_config(project(folder), {"run.out": str(folder / "out")})))
+    return folder / "out"
+
+
+def test_two_layers_are_one_formula(finished: Path):
+    """The formula that two layers compute is found over the input, and written shortly."""
+    units = json.loads((finished / "deep.json").read_text(encoding="utf-8"))["units"]
+    assert [row["program"] for row in units] == [
+        "max(input_1_0, input_1_1)",
+        "input_1_0 + input_1_1",
+    ]
+    assert all(row["fvu_local"] < 1e-9 for row in units)
+    front = units[0]["front"]
+    assert [c["bits"] for c in front] == sorted(c["bits"] for c in front)
+    assert front[-1]["fvu_select"] <= front[0]["fvu_select"]
+
+
+def test_what_deep_programs_are_in_the_layers_place(finished: Path):
+    """They take fewer bits than the layers that go, and change nothing."""
+    summary = json.loads((finished / "summary.json").read_text(encoding="utf-8"))
+    (figures,) = summary["deep"].values()
+    assert figures["source"] == "input_1" and figures["skips"] == ["0"]
+    assert figures["bits"] < figures["bits_layers"] < figures["bits_original"]
+    assert figures["held_out"]["agreement"] == 1.0
+    assert figures["held_out"]["kl_mean"] < 1e-9
+
+
+def test_a_finished_search_is_not_done_again(finished: Path):
+    before = (finished / "deep.json").read_bytes()
+    folder = finished.parent
+    again = run(load_job(load_config(folder / "config.toml", {"run.out": str(finished)})))
+    assert (finished / "deep.json").read_bytes() == before and again["deep"]
+
+
+def test_evidence_is_of_the_layers_between():
+    """Pre-activations and activations are the network's own; weights the nearest affine ones."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2), nn.ReLU())
+    network = read_network(module, torch.zeros(2, 3))
+    inputs = torch.randn(300, 3)
+    from synth.batches import Inputs
+
+    half = Inputs([inputs[:200]]), Inputs([inputs[200:]])
+    reach = Reach(network, network.layers[-1], network.layers[0].source)
+    found = deep_evidence(reach, Probes(*half), seed=0)
+    with torch.no_grad():
+        wanted = module.double()(torch.from_numpy(found.patches).double()).numpy()
+    assert np.allclose(found.target, wanted, atol=1e-6)
+    fit = found.role != 2
+    design = np.column_stack([found.patches[fit], np.ones(fit.sum())]).astype(float)
+    best = np.linalg.lstsq(design, found.pre[fit], rcond=None)[0]
+    assert np.allclose(found.layer.weight.T, best[:-1], atol=1e-3)
+    assert not found.layer.affine and reach.skipped == ("0",)
+
+
+SPACE = """
+import torch
+from torch import nn
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU(),
+                         nn.Flatten(), nn.Linear(8, 2))
+
+
+def probes():
+    return torch.rand(300, 1, 6, 6)
+"""
+
+
+@pytest.mark.parametrize(
+    ("deep", "network", "said"),
+    [
+        ("inptu", NETWORK, "there is no bank 'inptu'. Did you mean 'input'?"),
+        ("2", NETWORK, "layer '0' does not depend on '2'"),
+        ("input", SPACE, "layer '2' has maps of its own"),
+    ],
+)
+def test_what_no_deep_program_can_be_of(tmp_path: Path, deep: str, network: str, said: str):
+    with pytest.raises(InputError, match=r"search\.deep") as caught:
+        load_job(load_config(project(tmp_path, deep=deep, network=network)))
+    assert said in str(caught.value)
