@@ -1,6 +1,6 @@
 """Programs for the directions of a job: fronts, for each the cheapest that passes, and proofs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synth.assembly import LayerChoice
+from synth.beside import fronts_beside
 from synth.directions import Directions, gather_directions, why_not
 from synth.evidence import LayerEvidence, Ranges
 from synth.fronts import Candidate
 from synth.picking import Fronts, Picker
 from synth.progress import Tell
 from synth.proofs import UnitProof, settled
-from synth.search import UnitFailure, search_layer
+from synth.search import UnitFailure
 from synth.store import DIRECTION_FRONT, Store
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def search_directions(job: "Job", store: Store, *, progress: Tell) -> Iterator[D
     ):
         failures: list[UnitFailure] = []
         told = partial(progress, f"directions of {directions.key}")
-        fronts = _fronts(job, evidence, store, failures, told)
+        fronts = fronts_beside(job, evidence, store, DIRECTION_FRONT, failures, told)
         picked = _picked(job, evidence, fronts, job.criteria.max_fvu)
         ranges = {evidence.layer.name: evidence.ranges}
         max_error = job.criteria.max_error
@@ -58,30 +59,6 @@ def search_directions(job: "Job", store: Store, *, progress: Tell) -> Iterator[D
         stricter = tuple(_picked(job, evidence, fronts, bar) for bar in bars)
         found = tuple(proofs), tuple(failures), stricter
         yield DirectionPrograms(directions, choice, evidence.ranges, *found)
-
-
-def _fronts(
-    job: "Job",
-    evidence: LayerEvidence,
-    store: Store,
-    failures: list[UnitFailure],
-    told: Callable[[int, int], None],
-) -> tuple[tuple[Candidate, ...], ...]:
-    layer = evidence.layer
-    found: dict[int, tuple[Candidate, ...]] = {}
-    told(0, layer.units)
-    for channel, candidates in search_layer(
-        evidence,
-        job.settings,
-        store,
-        job.records,
-        workers=job.workers,
-        kind=DIRECTION_FRONT,
-        failures=failures,
-    ):
-        found[channel] = candidates
-        told(len(found), layer.units)
-    return tuple(found[c] for c in range(layer.units))
 
 
 def _picked(

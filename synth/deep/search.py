@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from grammars.siblings import references
 from synth.assembly import LayerChoice, Status, UnitChoice, opaque_unit
+from synth.beside import fronts_beside
 from synth.deep.evidence import deep_evidence
 from synth.deep.reach import Reach
 from synth.evidence import LayerEvidence
 from synth.fronts import Candidate, error_of, is_short
 from synth.progress import Tell
-from synth.search import UnitFailure, search_layer
+from synth.search import UnitFailure
 from synth.store import DEEP_FRONT, Store
 
 if TYPE_CHECKING:
@@ -44,42 +46,21 @@ def search_deep(job: "Job", store: Store, *, progress: Tell) -> Iterator[DeepPro
         evidence = deep_evidence(reach, job.probes, seed=job.config.run.seed)
         failures: list[UnitFailure] = []
         told = partial(progress, f"{reach.of.name} from {reach.source}")
-        fronts = _fronts(job, evidence, store, failures, told)
+        fronts = fronts_beside(job, evidence, store, DEEP_FRONT, failures, told)
         choice = _picked(evidence, fronts, job.criteria.max_fvu)
         yield DeepPrograms(reach, choice, fronts, tuple(failures))
-
-
-def _fronts(
-    job: "Job",
-    evidence: LayerEvidence,
-    store: Store,
-    failures: list[UnitFailure],
-    told: partial[None],
-) -> tuple[tuple[Candidate, ...], ...]:
-    layer, found = evidence.layer, dict[int, tuple[Candidate, ...]]()
-    told(0, layer.units)
-    for channel, candidates in search_layer(
-        evidence,
-        job.settings,
-        store,
-        job.records,
-        workers=job.workers,
-        kind=DEEP_FRONT,
-        failures=failures,
-    ):
-        found[channel] = candidates
-        told(len(found), layer.units)
-    return tuple(found[c] for c in range(layer.units))
 
 
 def _picked(
     evidence: LayerEvidence, fronts: Sequence[Sequence[Candidate]], max_fvu: float
 ) -> LayerChoice:
-    """The cheapest candidate of each front whose FVU passes."""
+    """The cheapest candidate of each front whose FVU passes, of those that read no sibling: units
+    over a bank are no bank that a network has."""
     layer = evidence.layer
     units = []
     for channel, front in enumerate(fronts):
-        passing = (c for c in front if error_of(c) <= max_fvu)
+        able = (c for c in front if not references(c.program, layer.name))
+        passing = (c for c in able if error_of(c) <= max_fvu)
         best = min(passing, key=lambda c: c.bits, default=None)
         units.append(
             opaque_unit(channel, layer.scope) if best is None else _unit(channel, best, layer.width)
