@@ -7,9 +7,6 @@ those that tell most, and the numbers in the best are fitted and rounded.
 from collections.abc import Iterable
 from itertools import islice
 
-import numpy as np
-import torch
-
 from grammars.program import Node
 from synth.engine import UnitEvidence
 from synth.formulas.library import SAMPLES, Library
@@ -32,12 +29,7 @@ class EnumerationEngine:
 
     def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
         """The same formulas with numbers for the replaced sources, of as many bits."""
-        layer, part = evidence.layer, evidence.layer.layer.part(evidence.channel)
-        patches = layer.patches if evidence.replaced is None else evidence.replaced
-        inputs = torch.from_numpy(patches[layer.fit, part].T.astype(np.float64))
-        target = torch.from_numpy(layer.target[layer.fit, evidence.channel])
-        samples = Samples(inputs, target, evidence.scope.taps, evidence.grammar)
-        return refitted(program, samples)
+        return refitted(program, Samples.over_all(evidence))
 
 
 ENGINE = EnumerationEngine

@@ -17,7 +17,7 @@ from synth.engine import UnitEvidence
 from synth.errors import InputError
 from synth.formulas.fitting import Problem, fitted
 from synth.formulas.forms import Form
-from synth.formulas.refining import FITTED, price_of
+from synth.formulas.refining import FITTED, price_of, refitted
 from synth.formulas.samples import Samples
 from synth.formulas.templates import Template, TemplateError, parse_template
 from synth.formulas.writing import written
@@ -71,9 +71,7 @@ class TemplateEngine:
 
     def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
         """The same formula with numbers for the replaced sources, of as many bits."""
-        from synth.engines.enumeration import EnumerationEngine
-
-        return EnumerationEngine().refit(program, evidence)
+        return refitted(program, Samples.over_all(evidence))
 
     @staticmethod
     def check(templates: Sequence[str], grammar: Grammar) -> None:

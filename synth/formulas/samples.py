@@ -27,12 +27,17 @@ class Samples:
     @staticmethod
     def of(evidence: UnitEvidence) -> "Samples":
         """A unit's activation on fit, over the inputs that tell most of it."""
-        layer, channel = evidence.layer, evidence.channel
-        part = layer.layer.part(channel)
-        inputs = layer.patches[layer.fit, part].T.astype(np.float64)
-        target = torch.from_numpy(layer.target[layer.fit, channel])
-        every = Samples(torch.from_numpy(inputs), target, evidence.scope.taps, evidence.grammar)
+        every = Samples.over_all(evidence)
         return every.over(every.telling(INPUTS))
+
+    @staticmethod
+    def over_all(evidence: UnitEvidence) -> "Samples":
+        """A unit's activation on fit, over all its inputs, on replaced sources if there are any."""
+        layer, channel = evidence.layer, evidence.channel
+        patches = layer.patches if evidence.replaced is None else evidence.replaced
+        inputs = patches[layer.fit, layer.layer.part(channel)].T.astype(np.float64)
+        target = torch.from_numpy(layer.target[layer.fit, channel])
+        return Samples(torch.from_numpy(inputs), target, evidence.scope.taps, evidence.grammar)
 
     def over(self, rows: np.ndarray) -> "Samples":
         """Over some of the inputs."""
