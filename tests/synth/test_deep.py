@@ -8,13 +8,19 @@ import pytest
 import torch
 from torch import nn
 
+from grammars.program import tap
+from synth.batches import Inputs
 from synth.config import load_config
 from synth.deep.evidence import deep_evidence
 from synth.deep.reach import Reach
+from synth.deep.search import _picked
 from synth.errors import InputError
 from synth.evidence import Probes
+from synth.fronts import Candidate
 from synth.network import read_network
 from synth.run import load_job, run
+
+ROWS = torch.randn(300, 3, generator=torch.Generator().manual_seed(1))
 
 NETWORK = """
 import torch
@@ -102,10 +108,7 @@ def test_evidence_is_of_the_layers_between():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2), nn.ReLU())
     network = read_network(module, torch.zeros(2, 3))
-    inputs = torch.randn(300, 3)
-    from synth.batches import Inputs
-
-    half = Inputs([inputs[:200]]), Inputs([inputs[200:]])
+    half = Inputs([ROWS[:200]]), Inputs([ROWS[200:]])
     reach = Reach(network, network.layers[-1], network.layers[0].source)
     found = deep_evidence(reach, Probes(*half), seed=0)
     with torch.no_grad():
@@ -116,6 +119,18 @@ def test_evidence_is_of_the_layers_between():
     best = np.linalg.lstsq(design, found.pre[fit], rcond=None)[0]
     assert np.allclose(found.layer.weight.T, best[:-1], atol=1e-3)
     assert not found.layer.affine and reach.skipped == ("0",)
+
+
+def test_a_deep_program_reads_no_sibling():
+    """A copy of another unit is the cheapest that passes, but no network has that unit."""
+    torch.manual_seed(0)
+    network = read_network(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), ROWS[:2])
+    reach = Reach(network, network.layers[-1], network.layers[0].source)
+    evidence = deep_evidence(reach, Probes(Inputs([ROWS[:200]]), Inputs([ROWS[200:]])), seed=0)
+    copy, own = tap(evidence.layer.name, 1), evidence.scope.taps[0]
+    unit = [Candidate(p, bits, 0.0, 0.0, 0.0, 0.0, "hand") for p, bits in ((copy, 5), (own, 9))]
+    picked = _picked(evidence, [unit, unit[:1]], max_fvu=1e-6)
+    assert [u.program for u in picked.units] == [own, None]
 
 
 SPACE = """
