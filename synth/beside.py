@@ -24,7 +24,7 @@ def fronts_beside(
     units, found = evidence.layer.units, dict[int, tuple[Candidate, ...]]()
     told(0, units)
     how = {"workers": job.workers, "kind": kind, "failures": failures}
-    for channel, front in search_layer(evidence, job.settings, store, job.records, **how):
-        found[channel] = front
+    for channel, unit in search_layer(evidence, job.settings, store, job.records, **how):
+        found[channel] = unit.front
         told(len(found), units)
     return tuple(found[c] for c in range(units))

@@ -138,6 +138,8 @@ def run(
     with progress(quiet=found.run.quiet) as tell:
         tell("reading the network", 0, 0)
         job = chain.load_job(found)
+        if job.note and not found.run.quiet:
+            click.echo(job.note, err=True)
         summary = chain.run(job, progress=tell)
     record(found, given)
     if not found.run.quiet:
@@ -161,8 +163,9 @@ def show(folder: Path, unit: str | None, as_json: bool) -> None:
     found = open_run(folder)
     what = found.find(unit) if unit is not None else None
     if isinstance(what, dict):
-        front = found.front(what)
-        print_json({**what, "front": front}) if as_json else print_unit(what, front)
+        front, costs = found.front(what), found.costs(what)
+        beside = {"front": front, "engines": costs}
+        print_json({**what, **beside}) if as_json else print_unit(what, front, costs)
         return
     layers = found.layers if what is None else {what: found.layers[what]}
     print_json(layers) if as_json else print_units(layers)
@@ -225,6 +228,8 @@ def _plan(config: Any, as_json: bool) -> None:
     if job is not None:
         plan = plan_of(job, problems=problems)
         print_json(asdict(plan)) if as_json else print_plan(plan)
+        if job.note:
+            click.echo(job.note, err=True)
         problems.add(*plan.problems)
     problems.raise_if_any()
 

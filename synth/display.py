@@ -90,6 +90,7 @@ def _source_rows(summary: Row) -> dict[str, str]:
         **({} if summary["accepted"] else {"acceptance": MISSED.format(**summary["select"])}),
         "units": f"{sum(units.values())}: {counts}",
         **_failed_row(summary),
+        **_engine_rows(summary.get("engines") or {}),
         "short coverage": f"{_share(summary['short_coverage_units'])} of units",
         **_family_row(summary["families"]),
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
@@ -101,6 +102,24 @@ def _source_rows(summary: Row) -> dict[str, str]:
         "bound/std": _spread(summary["bound_over_std"], "median"),
         **_direction_rows(summary.get("directions") or {}),
     }
+
+
+def _cost(cost: Row) -> str:
+    """What one engine did for a unit, in words."""
+    done = [f"{cost['proposed']} programs in {cost['seconds']:.2g} s"] if cost["proposed"] else []
+    return "; ".join([*done, *filter(None, [cost["reason"]])]) or "no programs"
+
+
+def _engine_rows(engines: Mapping[str, Row]) -> dict[str, str]:
+    """For each of several engines how often it was asked, and what came of it."""
+    if len(engines) < 2:
+        return {}
+    rows = {}
+    for name, one in engines.items():
+        stopped = [f"; stopped in {count}: {why}" for why, count in one["stopped"].items()]
+        counts = f"asked for {one['asked']:,} units, on the front of {one['improved']:,}"
+        rows[f"engine {name}"] = counts + "".join(stopped)
+    return rows
 
 
 def _family_row(sizes: Sequence[int]) -> dict[str, str]:
@@ -150,9 +169,10 @@ def print_units(layers: Mapping[str, Sequence[Row]]) -> None:
         _show(table)
 
 
-def print_unit(row: Row, front: Sequence[Row]) -> None:
-    """One unit: what was chosen and what is claimed of it, then its whole front."""
-    _show(_pairs(_unit_rows(row)))
+def print_unit(row: Row, front: Sequence[Row], costs: Sequence[Row]) -> None:
+    """One unit: what was chosen and what is claimed of it, what the engines took, and its front."""
+    asked = {f"engine {cost['engine']}": _cost(cost) for cost in costs}
+    _show(_pairs(_unit_rows(row) | asked))
     if not front:
         print("It was not searched, so it has no front.")
         return

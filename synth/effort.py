@@ -10,6 +10,7 @@ from synth.families.kin import Kin, kin_of
 from synth.fronts import Candidate, figures
 from synth.keys import content_key
 from synth.progress import Tally, Tell
+from synth.schedule import EngineTally
 from synth.search import UnitFailure, evidence_key, search_layer
 from synth.store import KIN, Store
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 
 
 class Effort:
-    """Fronts of a job's layers, kept in a store under `kind`; `failures` has units without one."""
+    """Fronts of a job's layers, kept in a store under `kind`; `failures` has units without one, and
+    `engines` what was done for the others."""
 
     def __init__(self, job: "Job", store: Store, kind: str, tell: Tell) -> None:
         layers = [la for la in job.network.layers if la.name in job.layers]
         self.job, self.store, self.kind, self.tell = job, store, kind, tell
         self.tally = Tally(tell, "units", sum(la.units for la in layers), store.count(kind))
         self.failures: list[UnitFailure] = []
+        self.engines = EngineTally()
 
     def fronts(self, evidence: LayerEvidence, files: Path) -> tuple[tuple[Candidate, ...], ...]:
         """The fronts of a layer whose evidence is also in `files`.
@@ -36,7 +39,7 @@ class Effort:
             return ((),) * layer.units
         found: dict[int, tuple[Candidate, ...]] = {}
         self.tell(layer.name, 0, layer.units)
-        for channel, candidates in search_layer(
+        for channel, unit in search_layer(
             evidence,
             job.settings,
             self.store,
@@ -47,7 +50,8 @@ class Effort:
             searched=self.tally.add,
             files=files,
         ):
-            found[channel] = candidates
+            found[channel] = unit.front
+            self.engines.add(unit)
             self.tell(layer.name, len(found), layer.units)
         return tuple(found[c] for c in range(layer.units))
 

@@ -39,12 +39,19 @@ class UnitEvidence:
         return self.layer.scope.of(self.channel)
 
 
+class EngineFailed(Exception):
+    """What `propose` raises where it cannot go on, with the reason in a sentence. What it has
+    proposed before stays, and the search goes on without it."""
+
+
 class Engine(Protocol):
     """Proposes programs for a unit; deterministic in (evidence, budget, seed).
 
     A class may have a static `unable(grammar, layers)`, which says in a sentence why it would find
-    nothing in any of some layers, or None: a run asks before it starts. It is made without
-    arguments, or with those fields of `synth.search.SearchSettings` that it names in `settings`.
+    nothing in any of some layers, or None, and a static `missing()`, which says what is to be
+    installed before it can be used: a run asks before it starts. It is made without arguments, or
+    with those fields of `synth.search.SearchSettings` that it names in `settings`. One with a
+    `tier` above 0 is dear: it is asked where those below leave a gap (`synth.schedule`).
     """
 
     name: str

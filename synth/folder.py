@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -11,7 +11,7 @@ from typing import Any
 
 from synth.errors import InputError, nearest
 from synth.packing import unpacked
-from synth.store import DIRECTION_FRONT, FRONT, Store
+from synth.store import COSTS, DIRECTION_FRONT, FRONT, Store
 
 Row = dict[str, Any]
 
@@ -101,16 +101,27 @@ class Finished:
         Each candidate has `chosen`. A chosen program that was re-fitted on the replaced sources,
         or is the constant of an unread unit, is no candidate and stands last.
         """
-        with Store(self.folder, create=False) as store:
-            label, kind = unit_label(row), DIRECTION_FRONT if "bank" in row else FRONT
-            found = [item.payload for item in store.items(kind) if item.name == label]
-        candidates = [c for payload in found for c in unpacked(payload)]
+        candidates = [
+            c for payload in self._stored(row, lambda kind: kind) for c in unpacked(payload)
+        ]
         for candidate in candidates:
             candidate["program"] = self._in_words(candidate["program"])
             candidate["chosen"] = candidate["program"] == row["program"]
         if row["program"] is not None and not any(c["chosen"] for c in candidates):
             candidates.append(_chosen_apart(row))
         return candidates
+
+    def costs(self, row: Row) -> list[Row]:
+        """What each engine did for a unit, in the order in which they were asked."""
+        return [
+            cost for payload in self._stored(row, COSTS.__getitem__) for cost in json.loads(payload)
+        ]
+
+    def _stored(self, row: Row, kind_of: Callable[[str], str]) -> list[bytes]:
+        """What the store has of a unit: of the kind that belongs to that of its front."""
+        label, kind = unit_label(row), DIRECTION_FRONT if "bank" in row else FRONT
+        with Store(self.folder, create=False) as store:
+            return [item.payload for item in store.items(kind_of(kind)) if item.name == label]
 
     def _in_words(self, program: str) -> str:
         """A stored program with the names that units have got since."""

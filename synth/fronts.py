@@ -15,11 +15,10 @@ from grammars.compiled import CompiledBank, compile_bank
 from grammars.program import Node, count_terms
 from oracles.evidence import unexplained
 from synth.affine import float_bounds
-from synth.engine import Engine, UnitEvidence
+from synth.engine import UnitEvidence
 from synth.evidence import FIT, SELECT
 
-CHUNK = 256  # candidates that are evaluated at once,
-BLOCK = 2048  # and patches: so few that what is made of them stays in the cache
+BLOCK = 2048  # patches at once: so few that what is made of them stays in the cache
 SHORT = 16  # terms of a program that people read
 SHORT_SHARE = 0.25  # and its share of the unit's own bits
 
@@ -39,37 +38,6 @@ class Candidate:
     worst: float
     bound: float
     engine: str
-
-
-def search_unit(
-    evidence: UnitEvidence,
-    engines: Sequence[Engine],
-    *,
-    budget: int,
-    seed: int,
-    short: bool = False,
-) -> tuple[Candidate, ...]:
-    """The front of one unit, cheapest first.
-
-    `budget` is the number of candidates that each engine may propose. With `short`, the programs
-    that count as short have a front of their own in it: a few kernels are often beaten, in bits and
-    error, by many rounded weights that nobody reads.
-    """
-    found: dict[Node, str] = {}
-    for engine in engines:
-        for program in engine.propose(evidence, budget=budget, seed=seed):
-            found.setdefault(program, engine.name)
-    programs = list(found)
-    candidates: list[Candidate] = []
-    for start in range(0, len(programs), CHUNK):
-        part = programs[start : start + CHUNK]
-        candidates += judge(evidence, part, [found[p] for p in part])
-    if not short:
-        return front(candidates)
-    columns = len(evidence.scope.columns)
-    brief = [c for c in candidates if is_short(c.program, c.bits, columns)]
-    both = {c.program: c for c in (*front(candidates), *front(brief))}
-    return tuple(sorted(both.values(), key=lambda c: (c.bits, error_of(c), c.bound)))
 
 
 def is_short(program: Node, bits: int, columns: int) -> bool:

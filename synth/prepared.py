@@ -21,6 +21,7 @@ from synth.network import Network
 from synth.picking import Criteria, Fronts, able
 from synth.price import costs, gradients, priced_probes
 from synth.progress import Tell
+from synth.schedule import EngineTally
 from synth.search import UnitFailure
 from synth.stopwatch import Stopwatch
 from synth.store import FRONT, Store
@@ -41,6 +42,7 @@ class Prepared:
     chooser: Chooser
     ranges: dict[str, Ranges]
     failures: list[UnitFailure]
+    engines: EngineTally
 
 
 @contextmanager
@@ -98,7 +100,7 @@ def prepared(
 
     engines = {engine.name: engine for engine in job.settings.load()}
     chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
-    yield Prepared(chooser, ranges, effort.failures)
+    yield Prepared(chooser, ranges, effort.failures, effort.engines)
     for place in places.values():
         evidence_files.remove(place)
 

@@ -4,7 +4,7 @@ import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from synth.direction_search import DirectionPrograms, search_directions
 from synth.directions import Directions
 from synth.emission import emit, save_weights
 from synth.engine import Engine
-from synth.engines import load_engine
+from synth.engines import AUTO, automatic, load_engine, missing
 from synth.errors import InputError, Problems, listing, nearest
 from synth.evidence import Probes, Ranges, gather
 from synth.files import write_atomic
@@ -46,6 +46,7 @@ from synth.prepared import prepared
 from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
 from synth.records import Records
+from synth.schedule import EngineTally
 from synth.search import GrammarSpec, SearchSettings, UnitFailure
 from synth.splits import Parts, Split, check_enough, parts, split
 from synth.stopwatch import Stopwatch
@@ -60,7 +61,10 @@ INPUT = "input"  # what users call the only input, whatever the network does
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A user's input, read and checked: nothing has been searched yet."""
+    """A user's input, read and checked: nothing has been searched yet.
+
+    `note` says what was chosen for the user, if anything was.
+    """
 
     config: Config
     network: Network
@@ -70,6 +74,7 @@ class Job:
     layers: tuple[str, ...]
     directions: tuple[Directions, ...] = ()
     deep: tuple[Reach, ...] = ()
+    note: str = ""
 
     @property
     def probes(self) -> Probes:
@@ -123,13 +128,15 @@ class Searched:
     """What is known of one network's layers in the end, and the choices among their fronts.
 
     Of the points that were not chosen only the figures are kept. `failures` are the units that
-    no worker found a front of: they stay opaque. `directions` are searched beside the layers, and
+    no worker found a front of: they stay opaque, `engines` what was done for the others.
+    `directions` are searched beside the layers, and
     nothing is chosen by them; nor by `deep`, programs over an earlier bank.
     """
 
     ranges: dict[str, Ranges]
     points: tuple[Point, ...]
     failures: tuple[UnitFailure, ...] = ()
+    engines: EngineTally = field(default_factory=EngineTally)
     directions: tuple[DirectionPrograms, ...] = ()
     deep: tuple[DeepPrograms, ...] = ()
 
@@ -158,9 +165,8 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     grammar = problems.attempt(_checked_grammar, spec)
     problems.attempt(check_workers, _workers(config))
     device = problems.attempt(_device, config) or "cpu"
-    plugins = config.search.plugins
-    tried = (problems.attempt(load_engine, n, plugins=plugins) for n in config.search.engines)
-    engines = [engine for engine in tried if engine]
+    for name in config.search.engines:
+        problems.attempt(_usable, name, config)
     chosen = probes and problems.attempt(split, probes, config, config.run.seed)
     network, fits = None, False
     if module is not None and probes is not None:
@@ -179,15 +185,18 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     searched = [la for la in network.layers if la.name in layers]
     searched += [d.layer for d in known or ()]
     problems.attempt(_check_probes, searched, chosen, config)
+    names, note = _engine_names(config, grammar, searched)
+    tried = (Problems().attempt(_usable, name, config) for name in names)
+    engines = [engine for engine in tried if engine]
     problems.attempt(_check_able, engines, searched, grammar, config)
     problems.attempt(_check_settings, engines, grammar, config)
     search, found = config.search, parts(probes, chosen).on(device)
     seed, short = config.run.seed, config.accept.short
-    how = search.engines, search.budget, seed, short, search.templates
+    how = names, search.budget, seed, short, search.max_fvu, search.templates
     settings = SearchSettings(spec, *how)
     moved = network.on(device)
     reaches = tuple(replace(reach, network=moved) for reach in deep or ())
-    return Job(config, moved, found, grammar, settings, layers, known or (), reaches)
+    return Job(config, moved, found, grammar, settings, layers, known or (), reaches, note)
 
 
 def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
@@ -218,7 +227,8 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
         summary = summarise(job, searched, proofs, store, watch, progress=progress)
         with watch.stage("emission"):
             write_results(job, searched, proofs, summary)
-        write_atomic(config.out / "timing.json", watch.record(config.run.jobs))
+        spent = searched.engines.seconds
+        write_atomic(config.out / "timing.json", watch.record(config.run.jobs, spent))
     return summary
 
 
@@ -237,7 +247,7 @@ def search(
     with known as found, watch.stage("choice"), _unswept():
         *others, chosen = _choose(job, found.chooser, store, progress)
     points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
-    return Searched(found.ranges, points, tuple(found.failures))
+    return Searched(found.ranges, points, tuple(found.failures), found.engines)
 
 
 def write_results(
@@ -344,14 +354,42 @@ def _check_probes(layers: Sequence[Layer], chosen: Split, config: Config) -> Non
             problems.attempt(check_enough, layer.name, layer.fan, places, chosen, ratio)
 
 
+def _usable(name: str, config: Config) -> type[Engine] | None:
+    """An engine; None for the name that stands for several. Raises InputError: unknown, broken, or
+    something that it needs is not installed."""
+    if name == AUTO:
+        return None
+    engine = load_engine(name, plugins=config.search.plugins)
+    if reason := missing(engine):
+        raise InputError(f"search.engines: {name!r} cannot be used here: {reason}.")
+    return engine
+
+
+def _engine_names(
+    config: Config, grammar: Grammar, layers: Sequence[Layer]
+) -> tuple[tuple[str, ...], str]:
+    """The engines that are asked for, each once, and what `auto` stands for among them."""
+    names = config.search.engines
+    if AUTO not in names:
+        return names, ""
+    found, note = automatic(lambda engine: not _unable(engine, grammar, layers))
+    places = (found if name == AUTO else (name,) for name in names)
+    return tuple(dict.fromkeys(name for place in places for name in place)), note
+
+
+def _unable(engine: type[Engine], grammar: Grammar, layers: Sequence[Layer]) -> str | None:
+    """Why an engine would find nothing in any of some layers."""
+    asked = getattr(engine, "unable", None)
+    return asked(grammar, layers) if asked else None
+
+
 def _check_able(
     engines: Sequence[type[Engine]], layers: Sequence[Layer], grammar: Grammar, config: Config
 ) -> None:
     """Raises InputError where an engine, or colour, has nothing to do in any of the layers."""
     with Problems() as problems:
         for engine in engines:
-            unable = getattr(engine, "unable", None)
-            if reason := unable and unable(grammar, layers):
+            if reason := _unable(engine, grammar, layers):
                 problems.add(f"search.engines: {engine.name!r} would find nothing: {reason}.")
         read = sorted({la.in_shape[0] for la in layers})
         if "colour" in config.search.tags and not any(axes_of(grammar, "", n) for n in read):

@@ -30,11 +30,11 @@ from synth.engines import is_own, load_engine
 from synth.errors import InputError
 from synth.evidence import LayerEvidence
 from synth.fingerprint import code_digest
-from synth.fronts import Candidate, search_unit
 from synth.keys import content_key
 from synth.leftovers import FOLDER, NOTES
 from synth.records import Records
-from synth.store import FAILURES, FRONT, Store
+from synth.schedule import EngineCost, SearchedUnit, search_unit, tier_of
+from synth.store import COSTS, FAILURES, FRONT, Store
 from synth.workers import each
 
 
@@ -60,13 +60,30 @@ class SearchSettings:
     budget: int = 2000
     seed: int = 0
     short: bool = False
+    max_fvu: float = 0.05
     templates: tuple[str, ...] = ()
 
     def load(self) -> list[Engine]:
         """The engines, with those settings that each asks for by name. Raises InputError for one
         that cannot be had."""
-        classes = [load_engine(name, plugins=self.grammar.plugins) for name in self.engines]
-        return [c(**{n: getattr(self, n) for n in getattr(c, "settings", ())}) for c in classes]
+        return [c(**{n: getattr(self, n) for n in _settings_of(c)}) for c in self._classes]
+
+    @property
+    def key(self) -> list[Any]:
+        """What a result depends on: of what only some engines ask for, what these ask for."""
+        classes = self._classes
+        asked = {name for engine in classes for name in _settings_of(engine)}
+        asked |= {"max_fvu"} if any(map(tier_of, classes)) else set()
+        given = [list(self.engines), self.budget, self.seed, self.short]
+        return given + [[name, _content(getattr(self, name))] for name in sorted(asked)]
+
+    @property
+    def _classes(self) -> list[type[Engine]]:
+        return [load_engine(name, plugins=self.grammar.plugins) for name in self.engines]
+
+
+def _settings_of(engine: type[Engine]) -> tuple[str, ...]:
+    return getattr(engine, "settings", ())
 
 
 @dataclass(frozen=True)
@@ -90,8 +107,8 @@ def search_layer(
     failures: list[UnitFailure] | None = None,
     searched: Callable[[int], None] = lambda _: None,
     files: Path | None = None,
-) -> Iterator[tuple[int, tuple[Candidate, ...]]]:
-    """(channel, front) of every unit of a layer, known ones first, stored as they come.
+) -> Iterator[tuple[int, SearchedUnit]]:
+    """(channel, what was found) of every unit of a layer, known ones first, stored as they come.
 
     A unit that `workers` fail at has an empty front and is added to `failures`. `searched` is told
     how many units more were searched. `files` is where `evidence_files.write` has written the
@@ -105,7 +122,7 @@ def search_layer(
         if known is None:
             missing.append(channel)
         else:
-            yield channel, records.read_front(known)
+            yield channel, SearchedUnit(records.read_front(known), _costs(store, kind, key))
     if not missing:
         return
     folder = store.path.parent
@@ -118,14 +135,12 @@ def search_layer(
             if failures is not None:
                 failures += failed
             searched(len(answers))
-            yield from ((a.unit, a.value.front if a.value else ()) for a in answers)
+            yield from ((a.unit, a.value.unit if a.value else SearchedUnit()) for a in answers)
 
 
 def evidence_key(evidence: LayerEvidence, settings: SearchSettings) -> str:
     """A key of everything that the fronts of a layer depend on."""
-    grammar = settings.grammar.load()
-    given = [list(settings.engines), settings.budget, settings.seed, settings.short]
-    given += [list(settings.templates), grammar.digest]
+    given = [*settings.key, settings.grammar.load().digest]
     return content_key(code_digest(), _content(evidence), given)
 
 
@@ -150,11 +165,18 @@ def _keep(
             key, name = keys[answer.unit], f"{layer}[{answer.unit}]"
             if answer.reason is None:
                 store.put(kind, key, answer.value.payload, name)
+                costs = [asdict(cost) for cost in answer.value.unit.costs]
+                store.put(COSTS[kind], key, json.dumps(costs), name)
                 store.remove(FAILURES[kind], key)
             else:
                 failed.append(UnitFailure(layer, answer.unit, answer.reason, answer.tries))
                 store.put(FAILURES[kind], key, json.dumps(asdict(failed[-1])), name)
     return failed
+
+
+def _costs(store: Store, kind: str, key: str) -> tuple[EngineCost, ...]:
+    """What the engines did for a unit that was searched before."""
+    return tuple(EngineCost(**row) for row in json.loads(store.get(COSTS[kind], key) or b"[]"))
 
 
 def _searched(
@@ -205,9 +227,9 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A unit's front, and as it is stored: texts are long, and made where the front is."""
+    """What was found of a unit, and its front as it is stored: texts are long, and made there."""
 
-    front: tuple[Candidate, ...]
+    unit: SearchedUnit
     payload: bytes
 
 
@@ -240,9 +262,9 @@ def _search_unit(evidence: LayerEvidence, search: Search, channel: int) -> Found
     unit = UnitEvidence(evidence, channel, grammar)
     torch.set_num_threads(1)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
-        limits = {"budget": settings.budget, "seed": settings.seed, "short": settings.short}
-        front = search_unit(unit, engines, **limits)
-    return Found(front, Records(search.names, grammar).front(front))
+        limits = {n: getattr(settings, n) for n in ("budget", "seed", "short", "max_fvu")}
+        found = search_unit(unit, engines, **limits)
+    return Found(found, Records(search.names, grammar).front(found.front))
 
 
 @lru_cache(maxsize=1)

@@ -10,8 +10,9 @@ from enum import StrEnum
 
 from synth import survey
 from synth.dead_zone import ROWS
-from synth.fronts import BLOCK, CHUNK
+from synth.fronts import BLOCK
 from synth.layers import Layer
+from synth.schedule import CHUNK
 from synth.speed import Speed
 
 FLOAT, DOUBLE = 4, 8

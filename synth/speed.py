@@ -15,8 +15,8 @@ from grammars.grammar import Grammar
 from synth.engine import UnitEvidence
 from synth.engines.linear import LinearEngine
 from synth.evidence import FIT, SELECT, LayerEvidence, Ranges, Sample
-from synth.fronts import search_unit
 from synth.layers import Geometry, Head, Layer
+from synth.schedule import search_unit
 from synth.survey import Survey
 
 REFERENCE = 0.09  # seconds that the small unit took where the constants of `durations` were fitted

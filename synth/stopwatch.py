@@ -3,7 +3,7 @@
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -35,11 +35,13 @@ class Stopwatch:
                 return
             yield item
 
-    def record(self, jobs: int) -> str:
-        """`timing.json`: seconds, peak memory of the largest process and versions."""
+    def record(self, jobs: int, engines: Mapping[str, float]) -> str:
+        """`timing.json`: seconds of the stages, and of each engine in all processes together, peak
+        memory of the largest process and versions."""
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         peak = max(resource.getrusage(w).ru_maxrss for w in whose) / 1024
         versions = {n: version(n) for n in ("neuron-synth", "torch", "numpy", "z3-solver")}
-        rounded = {k: round(v, 3) for k, v in self.seconds.items()}
-        record = {"seconds": rounded, "peak_mib": peak, "jobs": jobs, "versions": versions}
+        stages, own = ({k: round(v, 3) for k, v in of.items()} for of in (self.seconds, engines))
+        record = {"seconds": stages, "engine_seconds": own, "peak_mib": peak, "jobs": jobs}
+        record["versions"] = versions
         return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

@@ -33,6 +33,12 @@ FAILURES = {  # of units that got no front
     DIRECTION_FRONT: "direction failure",
     DEEP_FRONT: "deep failure",
 }
+COSTS = {  # what the engines did for each unit that has a front, under the same keys
+    FRONT: "cost",
+    CONTROL_FRONT: "control cost",
+    DIRECTION_FRONT: "direction cost",
+    DEEP_FRONT: "deep cost",
+}
 KIN = {  # candidates of units that may be a family, by layer, found from such fronts
     FRONT: "kin",
     CONTROL_FRONT: "control kin",

@@ -53,6 +53,7 @@ def summarise(
         **_bits(job, choices, beside),
         "opaque_nodes": [asdict(o) for o in job.network.opaque],
         "failed_units": [asdict(f) for f in searched.failures],
+        "engines": searched.engines.rows,
         **controls,
         **_proved(choices, proofs),
         **_validation(found),

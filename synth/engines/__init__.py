@@ -8,21 +8,25 @@ give:
 
 It is imported only where a run asks for it. `[search] plugins = false` leaves such engines, and
 primitives that packages add, out of a run.
+
+`auto` stands for all engines that can do something for a run, PySR where Julia is and else Operon.
 """
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
 from synth.engine import Engine
 from synth.errors import InputError, nearest
 
 GROUP = "synth.engines"
+AUTO = "auto"
 
 
 def engine_names(*, plugins: bool = True) -> list[str]:
-    """All names that `load_engine` knows."""
-    return sorted({*_own(), *(_added() if plugins else ())})
+    """All names that users may give."""
+    return sorted({AUTO, *_own(), *(_added() if plugins else ())})
 
 
 def load_engine(name: str, *, plugins: bool = True) -> type[Engine]:
@@ -34,6 +38,28 @@ def load_engine(name: str, *, plugins: bool = True) -> type[Engine]:
         hint = nearest(name, known) or f" Known are {', '.join(known)}."
         raise InputError(f"search.engines: unknown engine {name!r}.{hint}")
     return _imported(_added()[name])
+
+
+def automatic(able: Callable[[type[Engine]], bool]) -> tuple[tuple[str, ...], str]:
+    """The engines that `auto` stands for, and a sentence that says so; `able` tells which of them
+    would find something."""
+    named, why = ["linear", "kernel", "template", "enumeration"], ""
+    pysr, operon = (load_engine(name) for name in ("pysr", "operon"))
+    if (reason := missing(pysr)) is None:
+        named.append("pysr")
+    elif (other := missing(operon)) is None:
+        named.append("operon")
+        why = f"; Operon in the place of PySR: {reason}"
+    else:
+        why = f"; neither PySR ({reason}) nor Operon ({other})"
+    found = tuple(name for name in named if able(load_engine(name)))
+    return found, f"engines: {', '.join(found)}{why}"
+
+
+def missing(engine: type[Engine]) -> str | None:
+    """What is to be installed before an engine can be used, in a sentence; None if nothing is."""
+    asked = getattr(engine, "missing", None)
+    return asked() if asked else None
 
 
 def is_own(name: str) -> bool:

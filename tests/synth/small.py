@@ -18,12 +18,12 @@ from synth.choice import Chooser
 from synth.engine import UnitEvidence, with_head
 from synth.engines.linear import LinearEngine
 from synth.evidence import LayerEvidence, Probes, Walks, gather
-from synth.fronts import search_unit
 from synth.layers import Geometry, Head, Layer
 from synth.metric import Metric, unit_metrics
 from synth.network import Network, read_network
 from synth.picking import Criteria, Fronts
 from synth.price import costs, gradients, priced_probes
+from synth.schedule import search_unit
 
 CORE = load_grammar(installed=False)
 BANK = "input_1"  # the bank that an nn.Sequential's first layer reads
@@ -144,7 +144,7 @@ def fronts_of(network: Network, probes: Probes, *, budget: int = 400) -> tuple[F
     for evidence in gather(network, probes, seed=0):
         layer = evidence.layer
         units = tuple(
-            search_unit(unit_evidence(evidence, c), [LinearEngine()], budget=budget, seed=0)
+            search_unit(unit_evidence(evidence, c), [LinearEngine()], budget=budget, seed=0).front
             for c in range(layer.units)
         )
         prices = costs(layer, units, priced[layer.name], CORE)

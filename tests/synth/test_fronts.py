@@ -26,8 +26,9 @@ from grammars.coding import program_bits
 from grammars.program import call, const, linear, tap
 from synth.engines.linear import LinearEngine
 from synth.evidence import FIT, SELECT, LayerEvidence, gather
-from synth.fronts import Candidate, front, is_short, judge, search_unit
+from synth.fronts import Candidate, front, is_short, judge
 from synth.modules import apply_heads
+from synth.schedule import search_unit
 
 figures = st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0, float("inf")])
 
@@ -66,8 +67,8 @@ def test_short_programs_have_a_front_of_their_own(dense):
     """With `short` a front gains short programs, which others beat and no short one does."""
     for channel in range(dense.layer.units):
         unit = unit_evidence(dense, channel)
-        plain = search_unit(unit, [LinearEngine()], budget=300, seed=0)
-        both = search_unit(unit, [LinearEngine()], budget=300, seed=0, short=True)
+        plain = search_unit(unit, [LinearEngine()], budget=300, seed=0).front
+        both = search_unit(unit, [LinearEngine()], budget=300, seed=0, short=True).front
         own = len(unit.scope.columns)
         more = [c for c in both if c not in plain]
         brief = [c for c in both if is_short(c.program, c.bits, own)]
@@ -111,7 +112,7 @@ def test_errors_are_those_of_the_taps(kind, request):
     for channel in range(evidence.layer.units):
         for c in search_unit(
             unit_evidence(evidence, channel), [LinearEngine()], budget=400, seed=0
-        ):
+        ).front:
             for name, value in independent(c, evidence, channel).items():
                 assert getattr(c, name) == pytest.approx(value, rel=1e-6, abs=1e-13)
             assert c.bits == program_bits(c.program, evidence.scope, CORE)
@@ -127,7 +128,8 @@ def test_bounds_hold_on_probes_and_corners(dense):
     target = apply_heads(layer.heads, torch.from_numpy(pre)).numpy()
     at_corners = replace(dense, patches=points, pre=pre, target=target)
     for channel in range(layer.units):
-        for c in search_unit(unit_evidence(dense, channel), [LinearEngine()], budget=300, seed=0):
+        unit = unit_evidence(dense, channel)
+        for c in search_unit(unit, [LinearEngine()], budget=300, seed=0).front:
             errors = by_taps(c.program, at_corners) - at_corners.target[:, channel]
             assert max(c.worst, float(np.abs(errors).max())) <= c.bound * (1 + 1e-9) + 1e-12
 
@@ -175,4 +177,4 @@ def test_a_front_holds_one_program_once(dense):
 
     once = search_unit(unit_evidence(dense, 1), [LinearEngine()], budget=200, seed=0)
     twice = search_unit(unit_evidence(dense, 1), [LinearEngine(), Other()], budget=200, seed=0)
-    assert once == twice
+    assert once.front == twice.front

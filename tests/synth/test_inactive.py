@@ -11,11 +11,11 @@ from synth.assembly import LayerChoice, Status
 from synth.batches import Inputs
 from synth.engines.linear import LinearEngine
 from synth.evidence import LayerEvidence, Probes
-from synth.fronts import search_unit
 from synth.layers import Head
 from synth.modules import layer_module
 from synth.picking import Criteria, Fronts, Picker
 from synth.proofs import prove_choices
+from synth.schedule import search_unit
 
 ALL = (*HEADS, *map(Head, ("gelu", "silu", "hardsigmoid", "hardswish")))
 COLUMNS = 27
@@ -49,7 +49,7 @@ def evidence_for(head: Head, biases: list[float], given: Probes | None = None) -
 def picked(evidence: LayerEvidence) -> LayerChoice:
     """What is picked where every program has its price in nats."""
     units = tuple(
-        search_unit(unit_evidence(evidence, c), [LinearEngine()], budget=400, seed=0)
+        search_unit(unit_evidence(evidence, c), [LinearEngine()], budget=400, seed=0).front
         for c in range(evidence.layer.units)
     )
     fronts = Fronts(evidence.layer, units, tuple(np.full(len(u), 9.0) for u in units))

@@ -27,15 +27,17 @@ from synth.batches import Inputs
 from synth.engine import UnitEvidence, weighted_taps, with_head
 from synth.engines.linear import NARROW, LinearEngine, Method, method_of
 from synth.evidence import LayerEvidence, Probes
-from synth.fronts import error_of, search_unit
+from synth.fronts import error_of
 from synth.layers import Head
+from synth.schedule import search_unit
 
 COLUMNS = 10
 NOISE = 1e-3  # of the RMS weight, added to every planted weight, zeros included
 
 
 def front_of(evidence: LayerEvidence, channel: int):
-    return search_unit(unit_evidence(evidence, channel), [LinearEngine()], budget=2000, seed=0)
+    unit = unit_evidence(evidence, channel)
+    return search_unit(unit, [LinearEngine()], budget=2000, seed=0).front
 
 
 def programs_of(evidence: LayerEvidence, channel: int) -> list[Node]:

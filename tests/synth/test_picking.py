@@ -22,9 +22,10 @@ from synth.assembly import Status, UnitChoice, source_index
 from synth.engine import UnitEvidence, with_head
 from synth.engines.linear import LinearEngine
 from synth.evidence import LayerEvidence, evidence_of
-from synth.fronts import Candidate, judge, search_unit
+from synth.fronts import Candidate, judge
 from synth.layers import Geometry, Layer
 from synth.picking import NOTHING, Criteria, Fronts, Picker, able
+from synth.schedule import search_unit
 
 UNITS = 4  # of a group: a prototype, two copies of it and a negation, but for noise
 
@@ -73,7 +74,7 @@ def candidates(groups: int) -> tuple[tuple[Candidate, ...], ...]:
     result = []
     for channel in range(evidence.layer.units):
         unit = unit_evidence(evidence, channel)
-        front = search_unit(unit, [LinearEngine()], budget=120, seed=0)
+        front = search_unit(unit, [LinearEngine()], budget=120, seed=0).front
         others = list(siblings_of(evidence.layer, channel))
         result.append((*front, *judge(unit, others, ["linear"] * len(others))))
     return tuple(result)

@@ -19,9 +19,9 @@ from synth.engines.linear import LinearEngine
 from synth.errors import InputError
 from synth.evidence import LayerEvidence
 from synth.fingerprint import code_digest
-from synth.fronts import search_unit
 from synth.layers import Head
 from synth.records import Records
+from synth.schedule import search_unit
 from synth.search import (
     Found,
     GrammarSpec,
@@ -55,9 +55,9 @@ def test_fronts_are_those_of_single_units(evidence, records, tmp_path):
     with Store(tmp_path) as store:
         found = dict(search_layer(evidence, SETTINGS, store, records))
     assert sorted(found) == list(range(UNITS))
-    for channel, front in found.items():
+    for channel, unit in found.items():
         alone = search_unit(unit_evidence(evidence, channel), [LinearEngine()], budget=60, seed=0)
-        assert front == alone
+        assert unit.front == alone.front
 
 
 def test_workers_change_nothing(evidence, records, tmp_path):
@@ -117,7 +117,7 @@ def test_a_failure_is_told_and_tried_again(evidence, records, tmp_path, monkeypa
         found = dict(
             search_layer(evidence, SETTINGS, store, records, workers=workers, failures=failures)
         )
-        assert found[2] == () and all(found[c] for c in range(UNITS) if c != 2)
+        assert found[2].front == () and all(found[c].front for c in range(UNITS) if c != 2)
         (failure,) = failures
         assert (failure.layer, failure.channel, failure.attempts) == ("fc1", 2, 3)
         assert "ZeroDivisionError: a bug" in failure.reason and "test_search.py" in failure.reason
@@ -125,7 +125,7 @@ def test_a_failure_is_told_and_tried_again(evidence, records, tmp_path, monkeypa
         assert kept.name == "fc1[2]" and json.loads(kept.payload)["reason"] == failure.reason
         assert store.count("front") == UNITS - 1
         monkeypatch.undo()
-        assert dict(search_layer(evidence, SETTINGS, store, records))[2]
+        assert dict(search_layer(evidence, SETTINGS, store, records))[2].front
         assert store.items("failure") == [] and store.count("front") == UNITS
 
 
@@ -136,7 +136,7 @@ def test_a_foreign_engine_gets_a_process(evidence, records, tmp_path, monkeypatc
 
     def each(function, units, workers, notes):
         asked.append(notes is not None and Path(function.evidence).is_dir())
-        yield [Answer(unit, Found((), records.front(()))) for unit in units]
+        yield [Answer(unit, Found(SearchedUnit(), records.front(()))) for unit in units]
 
     monkeypatch.setattr(module, "each", each)
     with Store(tmp_path) as store:

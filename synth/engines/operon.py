@@ -1,0 +1,64 @@
+"""The engine of Operon (Burlacu et al. 2020): genetic programming with fitted constants."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from itertools import islice
+
+from grammars.program import Node
+from synth.engine import UnitEvidence
+from synth.formulas.refining import refitted
+from synth.formulas.samples import Samples
+from synth.regression.apart import Apart
+from synth.regression.expressions import sayable
+from synth.regression.search import proposals
+
+EVALUATED = 150  # trees for each candidate of the budget
+SYMBOLS = {
+    **{n: n for n in ("add", "sub", "mul", "div", "aq", "abs", "square", "sqrt", "exp", "cos")},
+    **{"sin": "sin", "tanh": "tanh", "min": "fmin", "max": "fmax"},
+}
+"""What Operon calls our operations."""
+
+
+class OperonEngine:
+    """What Operon finds over the strongest inputs and formulas, its numbers fitted again.
+
+    The budget is in trees that are evaluated: limits in seconds would not give the same again.
+    """
+
+    name = "operon"
+    tier = 2
+
+    def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
+        """Programs of the front that Operon finds. Raises EngineFailed where its process ends."""
+        options = {
+            "allowed_symbols": ",".join([*_symbols(evidence), "constant", "variable"]),
+            "objectives": ["r2", "length"],  # a front of both, by NSGA-II
+            "optimizer_iterations": 5,  # 0, its default, would fit no constant
+            "max_length": 25,
+            "max_evaluations": EVALUATED * budget,
+            "population_size": 500,
+            "random_state": seed,
+            "n_threads": 1,
+        }
+        apart = Apart("synth.regression.operon_child")
+        return islice(proposals(Samples.of(evidence), apart, options, seed), budget)
+
+    def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
+        """The same formula with numbers for the replaced sources, of as many bits."""
+        return refitted(program, Samples.over_all(evidence))
+
+    @staticmethod
+    def missing() -> str | None:
+        """What is to be installed, if Operon is not."""
+        if find_spec("pyoperon") is None:
+            return "it needs pyoperon, which has wheels for Linux and macOS: pip install pyoperon"
+        return None
+
+
+ENGINE = OperonEngine
+
+
+def _symbols(evidence: UnitEvidence) -> list[str]:
+    able = sayable(evidence.grammar)
+    return [symbol for name, symbol in SYMBOLS.items() if name in able]
