@@ -15,12 +15,11 @@ from grammars.grammar import Grammar
 from grammars.program import Node
 from synth.engine import UnitEvidence
 from synth.errors import InputError
-from synth.formulas.fitting import Problem, fitted
+from synth.formulas.fitting import Problem
 from synth.formulas.forms import Form
-from synth.formulas.refining import FITTED, price_of, refitted
+from synth.formulas.refining import FITTED, fit_from, refitted, written_best
 from synth.formulas.samples import Samples
 from synth.formulas.templates import Template, TemplateError, parse_template
-from synth.formulas.writing import written
 
 TEMPLATES = (
     "S*T",  # the product of two sums
@@ -91,16 +90,11 @@ ENGINE = TemplateEngine
 
 def proposals(samples: Samples, templates: Sequence[Template], seed: int) -> Iterator[Node]:
     """Programs of the most promising templates over some samples."""
-    few = samples.spread(FITTED)
-    rated: list[tuple[float, int, Problem, Tensor]] = []
+    few, fits = samples.spread(FITTED), []
     for form in (form for template in templates for form in _forms(template, samples)):
         problem = Problem.of(form, few)
-        starts = _starts(problem, samples, seed)
-        holes, left = fitted(problem, starts, torch.ones_like(starts, dtype=torch.bool), STEPS)
-        best = int(left.argmin())
-        rated.append((price_of(form, float(left[best])), len(rated), problem, holes[best]))
-    for *_, problem, holes in sorted(rated, key=lambda row: row[:2])[:REFINED]:
-        yield from written(problem, holes)
+        fits.append(fit_from(problem, _starts(problem, samples, seed), STEPS))
+    return written_best(fits, REFINED)
 
 
 def _known(own: Sequence[str], grammar: Grammar) -> list[Template]:

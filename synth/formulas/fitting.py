@@ -46,6 +46,10 @@ class Problem:
         found = values_of(self.form.terms, holes, self.inputs, self.grammar)
         return found - found.mean(2, keepdim=True)
 
+    def left(self, holes: Tensor) -> Tensor:
+        """(B,) the share of the target's variance that fillings (B, p) leave."""
+        return _solved(self, self.values(holes))[1].square().sum(1)
+
 
 @dataclass(frozen=True, eq=False)
 class Step:

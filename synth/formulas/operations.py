@@ -14,6 +14,7 @@ from grammars.primitive import STRUCTURE, Primitive
 from grammars.program import Node, Sort, call, linear
 
 TERMS = 3  # bits of a sum beside its word, and of a sign
+ONE = 4  # bits of a constant, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +35,11 @@ class Operation:
 
 
 def operations_of(grammar: Grammar) -> tuple[Operation, ...]:
-    """Sums, differences and all functions of one or two values: of one first, cheap ones first.
+    """Sums, differences, one more, and all functions of one or two values: of one first, cheap ones
+    first.
 
-    What has parameters takes its defaults.
+    What has parameters takes its defaults. One more is the constant that keeps a reciprocal or a
+    root from its pole; others come by fitting.
     """
     words = grammar.words_for(Sort.FIELD)
     found = [_of(p, len(words[p.name])) for p in grammar.primitives if _is_function(p)]
@@ -44,6 +47,9 @@ def operations_of(grammar: Grammar) -> tuple[Operation, ...]:
     found.append(Operation("+", 2, price, torch.add, lambda a, b: linear([(1.0, a), (1.0, b)])))
     found.append(
         Operation("-", 2, price + 1, torch.sub, lambda a, b: linear([(1.0, a), (-1.0, b)]))
+    )
+    found.append(
+        Operation("+1", 1, price + ONE, lambda a: a + 1, lambda a: linear([(1.0, a)], 1.0))
     )
     return tuple(sorted(found, key=lambda o: (o.arity, o.bits, o.name)))
 

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
 
-from grammars.program import Node, terms_of
+from grammars.program import Node, terms_of, walk
 from synth.formulas.fitting import Problem, fitted
-from synth.formulas.forms import Form, loosened
+from synth.formulas.forms import HOLED, Form, loosened
 from synth.formulas.samples import Samples
 from synth.formulas.writing import rewritten, written
 
@@ -16,9 +19,32 @@ FITTED = 512  # samples that holes are fitted on
 STARTS = 6  # of each form: its own numbers, and some about them,
 ABOUT = 1.0  # so far away, in their own sizes and at least one
 STEPS = 25  # of each fit
-PER_HOLE = 12  # bits that a hole costs, about
+PER_NODE, PER_HOLE = 6, 12  # bits that an operation, an input or a number costs, about
+NEEDED = 1.1  # times as much is left without a hole that is needed
 LEAST = 1e-10  # of the variance: less is as good as nothing
-WORTH = 250.0  # bits that may be paid for what is left to be e times smaller
+WORTHS = (25.0, 100.0, 400.0)  # bits that may be paid for what is left to be e times smaller
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A problem's form with its best filling (p,), and what this leaves of the variance."""
+
+    problem: Problem
+    holes: Tensor
+    left: float
+
+    def price(self, worth: float) -> float:
+        """About the bits of the form and of what it leaves: the less the better."""
+        return self.bits + worth * math.log(max(self.left, LEAST))
+
+    @cached_property
+    def bits(self) -> float:
+        """About the price of the form, without the holes that a zero fills as well."""
+        form = self.problem.form
+        operations = sum(node.op != HOLED for term in form.terms for node in walk(term))
+        none = self.holes.expand(form.holes, -1) * (1 - torch.eye(form.holes))
+        needed = int((self.problem.left(none) > NEEDED * self.left + LEAST).sum())
+        return PER_NODE * operations + PER_HOLE * (needed + len(form.terms))
 
 
 def programs_of(
@@ -26,22 +52,32 @@ def programs_of(
 ) -> Iterator[Node]:
     """Programs of the most promising of some sums, with their numbers fitted and rounded."""
     few = samples.spread(FITTED)
-    rated = []
-    for terms in sums:
-        problem = Problem.of(loosened(terms, samples.grammar), few)
-        holes, left = best_fit(problem, seed)
-        rated.append((price_of(problem.form, left), len(rated), problem, holes))
-    for *_, problem, holes in sorted(rated, key=lambda row: row[:2])[:count]:
-        yield from written(problem, holes)
+    problems = (Problem.of(loosened(terms, samples.grammar), few) for terms in sums)
+    yield from written_best([best_fit(problem, seed) for problem in problems], count)
 
 
-def best_fit(problem: Problem, seed: int) -> tuple[Tensor, float]:
-    """The best filling (p,) that several starts lead to, and what it leaves."""
-    form = problem.form
-    starts = _starts(form, seed)
-    holes, left = fitted(problem, starts, torch.ones_like(starts, dtype=torch.bool), STEPS)
+def written_best(fits: Sequence[Fit], count: int) -> Iterator[Node]:
+    """Programs of the most promising of some fits, at several prices of what is left by turns.
+
+    How much of that is noise is not known here: at one price, long forms that say some of it would
+    be taken in the place of a short one that says all the rest.
+    """
+    ranked = [sorted(range(len(fits)), key=lambda i: (fits[i].price(w), i)) for w in WORTHS]
+    turns = dict.fromkeys(chain.from_iterable(zip(*ranked, strict=True)))
+    for fit in (fits[i] for i in islice(turns, count)):
+        yield from written(fit.problem, fit.holes)
+
+
+def best_fit(problem: Problem, seed: int) -> Fit:
+    """The best filling that several starts about the form's own numbers lead to."""
+    return fit_from(problem, _starts(problem.form, seed), STEPS)
+
+
+def fit_from(problem: Problem, starts: Tensor, steps: int) -> Fit:
+    """The best filling that some starts (B, p) lead to."""
+    holes, left = fitted(problem, starts, torch.ones_like(starts, dtype=torch.bool), steps)
     best = int(left.argmin())
-    return holes[best], float(left[best])
+    return Fit(problem, holes[best], float(left[best]))
 
 
 def refitted(program: Node, samples: Samples) -> Node | None:
@@ -58,8 +94,3 @@ def _starts(form: Form, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(STARTS - 1, form.holes, generator=generator, dtype=torch.float64)
     return torch.cat([own[None], own + ABOUT * own.abs().clamp_min(1.0) * noise])
-
-
-def price_of(form: Form, left: float) -> float:
-    """About the bits of a form, and of what it leaves of the variance: the less the better."""
-    return PER_HOLE * (form.holes + len(form.terms)) + WORTH * math.log(max(left, LEAST))

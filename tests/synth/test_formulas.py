@@ -103,9 +103,9 @@ def test_a_step_follows_the_slope():
     """Fitting ends where a grid of starts finds nothing better."""
     samples = planted("tanh(1.5*x_0 - 0.5*x_1 + 0.25)")
     form = loosened([call("tanh", linear([(1.0, TAPS[0]), (1.0, TAPS[1])]))], GRAMMAR)
-    holes, left = best_fit(Problem.of(form, samples), seed=0)
-    assert left < 1e-12
-    assert holes.abs().tolist() == pytest.approx([1.5, 0.5, 0.25], rel=1e-5)
+    fit = best_fit(Problem.of(form, samples), seed=0)
+    assert fit.left < 1e-12
+    assert fit.holes.abs().tolist() == pytest.approx([1.5, 0.5, 0.25], rel=1e-5)
 
 
 def test_what_is_not_free_stays():
@@ -146,7 +146,7 @@ def test_numbers_that_do_nothing_are_not_written():
     samples = planted("square(x_0)", noise=0.01)
     form = loosened([call("square", linear([(1.0, TAPS[0]), (1.0, TAPS[1])], 1.0))], GRAMMAR)
     problem = Problem.of(form, samples)
-    holes, _ = best_fit(problem, seed=0)
+    holes = best_fit(problem, seed=0).holes
     assert all(TAPS[1] not in _taps(p) for p in written(problem, holes))
 
 

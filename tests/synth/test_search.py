@@ -21,7 +21,7 @@ from synth.evidence import LayerEvidence
 from synth.fingerprint import code_digest
 from synth.layers import Head
 from synth.records import Records
-from synth.schedule import search_unit
+from synth.schedule import SearchedUnit, search_unit
 from synth.search import (
     Found,
     GrammarSpec,
@@ -132,6 +132,7 @@ def test_a_failure_is_told_and_tried_again(evidence, records, tmp_path, monkeypa
 def test_a_foreign_engine_gets_a_process(evidence, records, tmp_path, monkeypatch):
     """An engine that does not come with the package is kept out of this process, with one job."""
     monkeypatch.setattr(module, "is_own", lambda name: name == "linear")
+    monkeypatch.setattr(module, "load_engine", lambda name, plugins: LinearEngine)
     settings, asked = replace(SETTINGS, engines=("linear", "theirs")), []
 
     def each(function, units, workers, notes):
