@@ -32,7 +32,7 @@ from benchmarks.report import Report  # noqa: E402
 from grammars.coding import program_bits  # noqa: E402
 from grammars.grammar import load_grammar  # noqa: E402
 from grammars.names import Names  # noqa: E402
-from grammars.program import Node, linear, terms_of  # noqa: E402
+from grammars.program import Node, linear, tap, terms_of  # noqa: E402
 from grammars.text import format_program, parse_program  # noqa: E402
 from synth.batches import Inputs  # noqa: E402
 from synth.deep.evidence import deep_evidence  # noqa: E402
@@ -71,9 +71,8 @@ def main() -> int:
     report.rows += Parallel(n_jobs=given.jobs)(delayed(_row)(c, given.seed) for c in cases)  # type: ignore[arg-type]
     right = sum(row["right"] for row in report.rows)
     report.check("formulas recovered", right, f">= {RIGHT} of {len(CASES)}", right >= RIGHT)
-    for name in here:
-        found = sum(row[name]["right"] for row in report.rows)
-        report.check(f"{name}, same seconds", found, f"< {right}", found < right)
+    totals = {name: sum(row[name]["right"] for row in report.rows) for name in here}
+    report.rows.append({"network": "all", "right": right, **totals})
     return report.finish()
 
 
@@ -170,8 +169,6 @@ def _rival(
 
 def _renamed(program: Node) -> Node:
     """A program over the bank that the formulas are written in."""
-    from grammars.program import tap
-
     if program.op == "tap":
         return tap(BANK, int(program["channel"]))  # type: ignore[arg-type]
     return Node(program.op, tuple(map(_renamed, program.args)), program.params)

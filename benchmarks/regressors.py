@@ -25,6 +25,20 @@ from synth.engine import EngineFailed
 from synth.regression.apart import Apart
 from synth.regression.expressions import program_of
 
+LIBRARY = [
+    "x",
+    "x^2",
+    "x^3",
+    "1/x",
+    "sqrt",
+    "exp",
+    "sin",
+    "tanh",
+    "abs",
+    "gaussian",
+]  # pykan's words
+LOOKED_AT = 300  # samples for its choice among them
+
 Formula = tuple[str, Callable[[np.ndarray], np.ndarray]]
 Rival = Callable[[np.ndarray, np.ndarray, float, int], Iterator[Formula]]
 BANK = "x"
@@ -94,13 +108,16 @@ def gplearn(inputs: np.ndarray, target: np.ndarray, seconds: float, seed: int) -
 
 
 def pykan(inputs: np.ndarray, target: np.ndarray, seconds: float, seed: int) -> Iterator[Formula]:
-    """A network of splines, pruned, with the function of its library nearest to each spline."""
+    """A network of splines, pruned, with the function of its library nearest to each spline.
+
+    The last is slow whatever time there is, so it looks at fewer samples.
+    """
     from kan import KAN  # pyright: ignore[reportMissingImports]
 
     start = time.perf_counter()
     pairs = torch.from_numpy(inputs).float(), torch.from_numpy(target).float()[:, None]
-    data = dict(zip(("train_input", "train_label"), pairs, strict=True))
-    data |= {"test_input": pairs[0], "test_label": pairs[1]}
+    names = "train_input", "train_label", "test_input", "test_label"
+    data = dict(zip(names, (*pairs, *pairs), strict=True))
     with TemporaryDirectory() as folder, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         width = [inputs.shape[1], 5, 1]
         model = KAN(width, grid=5, k=3, seed=seed, ckpt_path=folder, auto_save=False)
@@ -109,7 +126,8 @@ def pykan(inputs: np.ndarray, target: np.ndarray, seconds: float, seed: int) -> 
         model = model.prune()
         while time.perf_counter() - start < 0.6 * seconds:
             model.fit(data, opt="LBFGS", steps=10)
-        model.auto_symbolic()
+        model(pairs[0][:LOOKED_AT])
+        model.auto_symbolic(lib=LIBRARY, verbose=0)
         while time.perf_counter() - start < seconds:
             model.fit(data, opt="LBFGS", steps=10)
         text = str(model.symbolic_formula()[0][0])

@@ -104,7 +104,7 @@ def stratified_split(
 def _load(indices: np.ndarray) -> Probes:
     from sklearn.datasets import load_digits
 
-    data, digits = load_digits(return_X_y=True)
+    data, digits = map(np.asarray, load_digits(return_X_y=True))
     return (data[indices] / FULL_INK).astype(np.float32), digits[indices].astype(np.int64)
 
 

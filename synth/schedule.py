@@ -129,7 +129,7 @@ class EngineTally:
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, unit: SearchedUnit) -> None:
         points = Counter(candidate.engine for candidate in unit.front)
@@ -139,7 +139,7 @@ class EngineTally:
             own["proposed"] += cost.proposed
             own["improved"] += points[cost.engine] > 0
             own["points"] += points[cost.engine]
-            self.seconds[cost.engine] += cost.seconds
+            self.seconds[cost.engine] = self.seconds.get(cost.engine, 0.0) + cost.seconds
             if cost.reason not in NO_FAILURE:
                 self.reasons.setdefault(cost.engine, Counter())[cost.reason] += 1
 

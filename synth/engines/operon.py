@@ -1,8 +1,9 @@
 """The engine of Operon (Burlacu et al. 2020): genetic programming with fitted constants."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from itertools import islice
+from typing import Any
 
 from grammars.program import Node
 from synth.engine import UnitEvidence
@@ -12,7 +13,7 @@ from synth.regression.apart import Apart
 from synth.regression.expressions import sayable
 from synth.regression.search import proposals
 
-EVALUATED = 150  # trees for each candidate of the budget
+EVALUATED = 75  # trees for each candidate of the budget
 SYMBOLS = {
     **{n: n for n in ("add", "sub", "mul", "div", "aq", "abs", "square", "sqrt", "exp", "cos")},
     **{"sin": "sin", "tanh": "tanh", "min": "fmin", "max": "fmax"},
@@ -31,16 +32,7 @@ class OperonEngine:
 
     def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
         """Programs of the front that Operon finds. Raises EngineFailed where its process ends."""
-        options = {
-            "allowed_symbols": ",".join([*_symbols(evidence), "constant", "variable"]),
-            "objectives": ["r2", "length"],  # a front of both, by NSGA-II
-            "optimizer_iterations": 5,  # 0, its default, would fit no constant
-            "max_length": 25,
-            "max_evaluations": EVALUATED * budget,
-            "population_size": 500,
-            "random_state": seed,
-            "n_threads": 1,
-        }
+        options = options_of(sayable(evidence.grammar), budget, seed)
         apart = Apart("synth.regression.operon_child")
         return islice(proposals(Samples.of(evidence), apart, options, seed), budget)
 
@@ -59,6 +51,16 @@ class OperonEngine:
 ENGINE = OperonEngine
 
 
-def _symbols(evidence: UnitEvidence) -> list[str]:
-    able = sayable(evidence.grammar)
-    return [symbol for name, symbol in SYMBOLS.items() if name in able]
+def options_of(able: frozenset[str], budget: int, seed: int) -> Mapping[str, Any]:
+    """Keywords of Operon's SymbolicRegressor."""
+    symbols = [symbol for name, symbol in SYMBOLS.items() if name in able]
+    return {
+        "allowed_symbols": ",".join([*symbols, "constant", "variable"]),
+        "objectives": ["r2", "length"],  # a front of both, by NSGA-II
+        "optimizer_iterations": 5,  # 0, its default, would fit no constant
+        "max_length": 25,
+        "max_evaluations": EVALUATED * budget,
+        "population_size": 500,
+        "random_state": seed,
+        "n_threads": 1,
+    }

@@ -79,6 +79,11 @@ def fitted(problem: Problem, holes: Tensor, free: Tensor, steps: int) -> tuple[T
     return holes, here.left
 
 
+def curvature(problem: Problem, holes: Tensor, free: Tensor) -> Tensor:
+    """(p, p) how what is left bends about a filling (p,), by the holes that are free (p,)."""
+    return _step(problem, holes[None], free[None]).hessian[0]
+
+
 def _step(problem: Problem, holes: Tensor, free: Tensor) -> Step:
     """What fillings leave, and its slopes by the holes that are free."""
     values = problem.values(holes)

@@ -5,6 +5,7 @@ Inside a formula, `holed` is a sum whose weights and constant are holes: Σ θ[s
 holes: they are linear, and solved for.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -108,32 +109,37 @@ class _Loosened:
         if node.op in ("tap", "const"):
             return node
         if node.op == "linear":
-            return self.argument(node, fixed=True)
-        return self.function(node)
+            return self.argument(node, fixed=True)[0]
+        return self.function(node)[0]
 
-    def function(self, node: Node) -> Node:
-        """A call with holes in its arguments, but for factors that come out of it again: there is a
-        weight before it."""
-        *own, together = _homogeneous(self.grammar[node.op], len(node.args))
-        weights, _ = terms_of(node.args[0])
-        together = together and bool(weights) and abs(weights[0][0]) == 1.0
-        fixed = [out or (together and place == 0) for place, out in enumerate(own)]
-        pairs = zip(node.args, fixed, strict=True)
-        return Node(node.op, tuple(self.argument(a, fixed=f) for a, f in pairs), node.params)
+    def function(self, node: Node) -> tuple[Node, float]:
+        """A call with holes in its arguments, and how many times larger it is to be: factors that
+        come out of it again are no holes, for there is a weight before it."""
+        *own, together = _degrees(self.grammar[node.op], len(node.args))
+        args, factor, over = [], 1.0, 1.0
+        for place, (arg, degree) in enumerate(zip(node.args, own, strict=True)):
+            common = together if place == 0 and degree is None else None
+            fixed = degree is not None or common is not None
+            inner, size = self.argument(arg, fixed=fixed, over=over)
+            factor *= size ** (degree or common or 0.0)
+            over = size if common is not None else over
+            args.append(inner)
+        return Node(node.op, tuple(args), node.params), factor
 
-    def argument(self, node: Node, *, fixed: bool) -> Node:
-        """What a function is of: a sum with holes; where `fixed`, its first weight is a sign."""
+    def argument(self, node: Node, *, fixed: bool, over: float = 1.0) -> tuple[Node, float]:
+        """What a function is of, `over` times smaller: a sum with holes. Where `fixed`, its first
+        weight is a sign, and the sum is to be as many times larger as is said beside it."""
         pairs, bias = terms_of(node)
         if not pairs:
-            return holed((), (), self.hole(bias))
-        weights, atoms = zip(*pairs, strict=True)
-        size = abs(weights[0]) if fixed else 1.0
+            return holed((), (), self.hole(bias / over)), 1.0
+        parts = [(a, 1.0) if a.op == "tap" else self.function(a) for _, a in pairs]
+        weights = [w * more / over for (w, _), (_, more) in zip(pairs, parts, strict=True)]
+        inner, size = [part for part, _ in parts], abs(weights[0]) if fixed else 1.0
         first = FIXED if fixed else self.hole(weights[0])
         scales = [first, *(self.hole(weight / size) for weight in weights[1:])]
-        inner = [a if a.op == "tap" else self.function(a) for a in atoms]
         if fixed and weights[0] < 0:
             inner[0] = linear([(-1.0, inner[0])])
-        return holed(inner, scales, self.hole(bias / size))
+        return holed(inner, scales, self.hole(bias / over / size)), size
 
     def hole(self, start: float) -> int:
         self.starts.append(start)
@@ -141,13 +147,16 @@ class _Loosened:
 
 
 @lru_cache(maxsize=256)
-def _homogeneous(primitive: Primitive, arity: int) -> tuple[bool, ...]:
-    """For each argument, and then for all together, whether a factor above zero before it comes out
-    as one: f(2x) = λ f(x), tried on numbers."""
+def _degrees(primitive: Primitive, arity: int) -> tuple[float | None, ...]:
+    """For each argument, and then for all together, the degree d with which a factor above zero
+    before it comes out, f(2x) = 2^d f(x), tried on numbers; None where it does not."""
     params = {name: spec.default for name, spec in primitive.parameters}
-    algebra, points = TorchAlgebra(_no_tap), torch.tensor([0.5, 1.0, 1.5, 2.5], dtype=torch.float64)
+    algebra, points = (
+        TorchAlgebra(_no_tap),
+        torch.tensor([0.5, 1.0, 1.5, 40.0], dtype=torch.float64),
+    )
 
-    def comes_out(which: Sequence[int]) -> bool:
+    def degree(which: Sequence[int]) -> float | None:
         ratios = []
         for sign in (1.0, -1.0):
             args = [sign * points if i in which else points.flip(0) + 1 for i in range(arity)]
@@ -155,12 +164,13 @@ def _homogeneous(primitive: Primitive, arity: int) -> tuple[bool, ...]:
             pair = (primitive.body(algebra, *a, **params) for a in (args, more))
             one, two = (torch.as_tensor(v, dtype=torch.float64) for v in pair)
             if (two[one == 0] != 0).any():
-                return False
+                return None
             ratios.append(two[one != 0] / one[one != 0])
         ratio = torch.cat(ratios)
-        return bool(torch.isclose(ratio, ratio[:1], rtol=1e-9).all())
+        alike = len(ratio) and ratio[0] > 0 and torch.isclose(ratio, ratio[:1], rtol=1e-9).all()
+        return math.log2(float(ratio[0])) if alike else None
 
-    return (*(comes_out([i]) for i in range(arity)), comes_out(range(arity)))
+    return (*(degree([i]) for i in range(arity)), degree(range(arity)))
 
 
 def _no_tap(*_: object) -> None:

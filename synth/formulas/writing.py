@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grammars.program import Node, linear, terms_of, walk
-from synth.formulas.fitting import RIDGE, Problem, fitted
+from synth.formulas.fitting import RIDGE, Problem, curvature, fitted
 from synth.formulas.forms import values_of
 from synth.metric import Metric
 from synth.rounding import round_each
@@ -19,6 +19,7 @@ from synth.rounding import round_each
 PRECISIONS = (1, 2, 3, 5, 8, 12)  # bits of a number behind its first
 SIMPLE = (0.0, 1.0, -1.0)  # that are tried for every hole,
 DEARER = 1.05  # and taken where no more than so many times as much is left
+LOOKED_AT = 4  # holes for each of them at a time
 AFTER = 5  # steps of the others after each rounding
 NOTHING = 1e-14  # of the variance: as good as none
 FLAT = 1e-9  # of the largest value: a range below is that of a constant
@@ -67,7 +68,7 @@ def _simplified(problem: Problem, holes: Tensor) -> tuple[Tensor, Tensor]:
     free = torch.ones(len(holes), dtype=torch.bool)
     holes, left = _again(problem, holes, free)
     while free.any():
-        pairs = [(i, value) for i in free.nonzero()[:, 0].tolist() for value in SIMPLE]
+        pairs = _harmless(problem, holes, free)
         filled, cost = _tried(problem, holes, free, pairs)
         able = [row for row, c in enumerate(cost.tolist()) if c <= DEARER * left + NOTHING]
         if not able:
@@ -76,6 +77,20 @@ def _simplified(problem: Problem, holes: Tensor) -> tuple[Tensor, Tensor]:
         holes = filled[best]
         free[pairs[best][0]] = False
     return holes, free
+
+
+def _harmless(problem: Problem, holes: Tensor, free: Tensor) -> list[tuple[int, float]]:
+    """For each simple number the few free holes that it seems to do least harm in, with the others
+    moved (optimal brain surgeon, Hassibi and Stork 1993)."""
+    places = free.nonzero()[:, 0]
+    bend = curvature(problem, holes, free)[places][:, places]
+    steady = bend + RIDGE * (bend.trace() + 1.0) * torch.eye(len(places))
+    room = torch.linalg.inv(steady).diagonal().clamp_min(NOTHING)
+    count, pairs = min(LOOKED_AT, len(places)), []
+    for value in SIMPLE:
+        harm = (holes[places] - value) ** 2 / room
+        pairs += [(int(places[i]), value) for i in harm.topk(count, largest=False).indices]
+    return pairs
 
 
 def _rounded(problem: Problem, holes: Tensor, free: Tensor, bits: int) -> Tensor:

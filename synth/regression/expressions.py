@@ -74,7 +74,7 @@ def program_of(expression: Expression, variables: Sequence[Node]) -> Node | None
     dyadic near, or an operation that has no meaning here."""
     try:
         return _node(expression, variables)
-    except (ArithmeticError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
 
 

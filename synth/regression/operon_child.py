@@ -34,8 +34,8 @@ def _expression(nodes: Sequence[Any], places: Mapping[int, int]) -> list[Any]:
         elif node.IsConstant:
             stack.append(["const", node.Value])
         else:
-            args = [stack.pop() for _ in range(node.Arity)]
-            name = NAMES.get(node.Name, node.Name)
+            args: list[Any] = [stack.pop() for _ in range(node.Arity)]
+            name: str = NAMES.get(node.Name) or node.Name
             name = OF_ONE.get(name, name) if len(args) == 1 else name
             stack.append(_scaled(node.Value, [name, *args]))
     (whole,) = stack

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from planted_formulas import GRAMMAR, NAMES, TAPS, inputs_of, planted, read, unexplained, values
 
@@ -80,6 +80,8 @@ def nodes() -> st.SearchStrategy[Node]:
 
 @settings(max_examples=60, deadline=None)
 @given(nodes())
+@example(call("cos", call("relu", linear([(0.5, TAPS[0])], 0.5))))  # a factor comes out of relu
+@example(call("max", linear([(3.0, call("square", linear([(2.0, TAPS[0])])))]), TAPS[1]))
 def test_a_form_is_its_formula_but_for_a_factor_and_a_constant(program: Node):
     """With the numbers that it starts with, a loosened formula is the formula that it was."""
     inputs = inputs_of(64)
