@@ -99,7 +99,7 @@ class HeadForm:
     """A head as the bounds see it.
 
     With `two_slope` it is exactly ``a -> max(slopes[0]·a, slopes[1]·a)``; else it has the given
-    Lipschitz constant, and its slopes are those of the identity.
+    Lipschitz constant, which is infinite where it jumps, and its slopes are those of the identity.
     """
 
     op: str
@@ -118,8 +118,9 @@ _LIPSCHITZ = {
     **{"hardsigmoid": 171 / 1024, "hardswish": 1.5},
 }
 _BOUNDED, _GROWING = ("sigmoid", "tanh"), ("gelu", "silu")
+_JUMPS = ("step", "sign")
 _PARAMETERS = {"leaky_relu": ("slope",), "prelu": ("slope",), "clip": ("high", "low")}
-SUPPORTED_HEADS = (*_PLAIN, *_LIPSCHITZ, *_PARAMETERS)
+SUPPORTED_HEADS = (*_PLAIN, *_LIPSCHITZ, *_JUMPS, *_PARAMETERS)
 
 
 def head_form(op: str, params: Mapping[str, float] | Iterable[tuple[str, float]] = ()) -> HeadForm:
@@ -141,7 +142,8 @@ def head_form(op: str, params: Mapping[str, float] | Iterable[tuple[str, float]]
         return _leaky(op, pairs, named["slope"])
     if op == "clip" and named["low"] > named["high"]:
         raise ValueError(f"clip has low {named['low']} above high {named['high']}; swap them?")
-    return HeadForm(op, pairs, (1.0, 1.0), _LIPSCHITZ.get(op, 1.0), False)
+    steepest = math.inf if op in _JUMPS else _LIPSCHITZ.get(op, 1.0)
+    return HeadForm(op, pairs, (1.0, 1.0), steepest, False)
 
 
 def _leaky(op: str, pairs: tuple[tuple[str, float], ...], slope: float) -> HeadForm:
@@ -218,10 +220,11 @@ class Certificate:
 class Proved(_NoTruthValue):
     """The claim holds and `bound` <= epsilon bounds the difference.
 
-    `checked`: by exact arithmetic with a certificate; `solver`: on the word of a solver.
+    `checked`: by exact arithmetic with a certificate; `tried`: every point of a finite domain was
+    evaluated in exact arithmetic; `solver`: on the word of a solver.
     """
 
-    trust: Literal["checked", "solver"]
+    trust: Literal["checked", "tried", "solver"]
     bound: Fraction
     certificate: Certificate | None = None
 
@@ -261,6 +264,11 @@ def pair_heads(unit: HeadForm, program: HeadForm) -> Pairing | Unknown:
     """Two two-slope heads are bounded exactly; two equal others by their Lipschitz constant."""
     if unit.two_slope and program.two_slope:
         return Pairing(unit.slopes, program.slopes, 1.0, True)
+    if math.isinf(unit.lipschitz):
+        return Unknown(
+            f"{unit.op} jumps: no bound over a box says how far apart two of them are, "
+            "and a claim over all inputs takes inputs of few values"
+        )
     if (unit.op, unit.params) == (program.op, program.params):
         return Pairing((1.0, 1.0), (1.0, 1.0), unit.lipschitz, False)
     heads = f"{unit.op}{dict(unit.params)} and {program.op}{dict(program.params)}"
@@ -284,6 +292,8 @@ def apply_head(head: HeadForm, value: Fraction) -> Fraction:
     params = {name: Fraction(number) for name, number in head.params}
     if head.op == "clip":
         return min(max(value, params["low"]), params["high"])
+    if head.op in _JUMPS:
+        return Fraction((value > 0) - (head.op == "sign" and value < 0))
     if head.op in ("hardsigmoid", "hardswish"):
         inside = min(max(value + 3, Fraction(0)), Fraction(6)) / 6
         return inside if head.op == "hardsigmoid" else value * inside

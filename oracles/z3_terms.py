@@ -9,19 +9,22 @@ from typing import Any
 
 import z3
 
-from grammars.evaluation import Algebra, Unsupported
+from grammars.evaluation import Algebra, Reader, Unsupported
 from grammars.interpreters.affine import TapKey
 
 Term = Any  # z3.ArithRef; z3's own annotations name every class of expression there is
 
 
 class Z3Algebra(Algebra):
-    """Values are real terms; `variables` holds the variable of every tap that was read."""
+    """Values are real terms; `variables` holds the variable of every tap that was read.
+
+    A tap is a variable, unless `read` says otherwise.
+    """
 
     name = "z3"
 
-    def __init__(self, *, context: z3.Context | None = None) -> None:
-        super().__init__(self.variable)
+    def __init__(self, read: Reader | None = None, *, context: z3.Context | None = None) -> None:
+        super().__init__(read or self.variable)
         self.context = context
         self.variables: dict[TapKey, Term] = {}
 
