@@ -1,9 +1,11 @@
 """Units and programs as the oracles want them: affine maps under a head."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 
 import numpy as np
+import torch
 
 from grammars.compiled import CompiledBank, CompiledGroup
 from grammars.hoist import ROWS
@@ -13,8 +15,10 @@ from oracles.claims import Affine, AffineBank, Box, HeadForm, Pairing, head_form
 from oracles.closed_form import bound_units
 from synth.evidence import Ranges
 from synth.layers import Layer
+from synth.modules import apply_heads
 
 SLOT = tap(ROWS, 0)
+POINTS, CHUNK = 2**14, 2**11  # patches of few values that are tried, and so many at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,8 @@ def float_bounds(
 ) -> np.ndarray:
     """(U,) closed-form bounds over the envelope of unit channels[i] against program i of a bank.
 
-    In floats; infinite for a program whose form has no bound, and for units that are not affine.
+    In floats; infinite for units that are not affine, and for a program whose form has no bound.
+    But where patches are of few values, it is then the largest difference over all of them.
     `narrow` as in `affine_forms`.
     """
     layer = ranges.layer
@@ -83,7 +88,33 @@ def float_bounds(
         bounds, pairings = bound_units(units, chosen(forms.bank, members), box)
         joined = [isinstance(p, Pairing) for p in pairings]
         result[places] = np.where(joined, bounds.values, np.inf)
-    return result
+    return few_bounds(layer, channels, bank, result)
+
+
+def few_bounds(
+    layer: Layer, channels: Sequence[int], bank: CompiledBank, bounds: np.ndarray
+) -> np.ndarray:
+    """(U,) the bounds, with the largest difference over all patches of few values where there are
+    none."""
+    open_, width = np.flatnonzero(np.isinf(bounds)).tolist(), layer.width
+    if not layer.alphabet or layer.groups > 1 or len(layer.alphabet) ** width > POINTS:
+        return bounds
+    found, some = bounds.copy(), bank.part(open_)
+    found[open_] = 0.0
+    for points in _few(layer) if len(open_) else ():
+        before = layer.pre(points)
+        units = apply_heads(layer.heads, torch.from_numpy(before)).numpy()
+        wide = np.hstack([points, units, before])[:, : bank.weight.shape[1]]
+        apart = np.abs(some.apply(wide) - units[:, [channels[i] for i in open_]])
+        found[open_] = np.maximum(found[open_], apart.max(0))
+    return found
+
+
+def _few(layer: Layer) -> Iterator[np.ndarray]:
+    """All patches (n, width) of the layer's few values, some at a time."""
+    every = product(layer.alphabet, repeat=layer.width)
+    while part := list(islice(every, CHUNK)):
+        yield np.array(part, dtype=np.float64)
 
 
 def by_group(layer: Layer, channels: Sequence[int]) -> Iterable[list[int]]:

@@ -7,6 +7,7 @@ the commands, so that `synth --help` answers at once.
 
 import sys
 import tomllib
+from collections import Counter
 from dataclasses import asdict
 from math import isclose
 from pathlib import Path
@@ -21,6 +22,10 @@ from synth.tune_command import tune
 
 STOPPED = 130  # what shells report of a program that Ctrl-C ended
 TINY = 1e-6  # below it, two figures of one replacement are the same
+_UNCERTIFIED = (
+    ("solver", "proved by a solver without a certificate"),
+    ("tried", "proved by trying every input, without a certificate"),
+)
 _COMPARED = ("accuracy_original", "accuracy_replaced", "agreement", "kl_mean")
 
 
@@ -209,8 +214,8 @@ def check(folder: Path) -> None:
     accepted, rejected = check_run(found)
     for unit, reason in rejected:
         click.echo(f"REJECTED {unit}: {reason}")
-    solver = sum(row.get("trust") == "solver" for row in found.rows)
-    trusted = f", {solver} proved by a solver without a certificate" if solver else ""
+    counts = Counter(row.get("trust") for row in found.rows)
+    trusted = "".join(f", {counts[how]} {said}" for how, said in _UNCERTIFIED if counts[how])
     click.echo(f"{len(accepted)} accepted, {len(rejected)} rejected{trusted}")
     sys.exit(_code(not rejected))
 

@@ -23,13 +23,17 @@ class NetworkConfig:
 
     A factory is Python that is run, with its weights in a file of their own if not inside; nothing
     in a model file is run. `output` is the one of several outputs that is judged: its name or
-    index, the first by default.
+    index, the first by default. `values` are all that a number of the inputs may be: what the
+    network decides is then proved for all inputs (`synth.discrete`). With a `threshold` each output
+    is a decision by itself, yes above it.
     """
 
     factory: str | None = _key(rules.FACTORY, None)
     weights: str | None = _key(rules.FILE, None)
     file: str | None = _key(rules.MODEL, None)
     output: str | int | None = _key(rules.OUTPUT, None)
+    values: tuple[float, ...] = _key(rules.VALUES, ())
+    threshold: float | None = _key(rules.NUMBER, None)
 
     @property
     def source(self) -> str:
@@ -156,6 +160,7 @@ class Config:
         tables["search"]["weights"] = dict(self.search.weights)
         for name in ("layers", "engines", "grammar", "tags", "templates"):
             tables["search"][name] = list(tables["search"][name])
+        tables["network"]["values"] = list(tables["network"]["values"])
         del tables["search"]["layers"]
         tables["run"] = {"seed": self.run.seed, "device": self.run.device}
         for name in ("inputs", "test_inputs"):
@@ -295,6 +300,10 @@ def _network_problems(given: Mapping[str, _Given], path: Path) -> Iterator[str]:
     if factory and file:
         both = f"{factory.place} = {factory.value!r} and {file.place} = {file.value!r}"
         yield f"{both}: the network has two sources; give only one of them."
+    values, threshold = (given.get(f"network.{n}") for n in ("values", "threshold"))
+    if threshold and not values:
+        stands = f"{threshold.place} = {threshold.value!r} stands without network.values"
+        yield f"{stands}: say what values inputs have, or leave it out."
     if file and weights:
         advice = "a model file holds its own; leave it out"
         yield f"{weights.place} = {weights.value!r} stands beside network.file: {advice}."

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+import struct
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,20 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _are_values(values: Sequence[object]) -> bool:
+    """Different numbers that are their own float32."""
+    if not all(map(_is_number, values)) or len(set(values)) < len(values):
+        return False
+    return all(_single(value) == value for value in values)
+
+
+def _single(value: Any) -> float:
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.inf
+
+
 def _is_reference(value: object) -> bool:
     return isinstance(value, str) and Problems().attempt(parse_reference, value, Path()) is not None
 
@@ -114,6 +129,12 @@ FILE = Rule("the path of a file", _is_text, file=_file)
 BASIS = Rule("the path of a .safetensors file", _is_safetensors, file=_file)
 MODEL = Rule("the path of a .pt2 or .onnx file", _is_model, file=_file)
 OUTPUT = Rule("the name or the index of an output", _is_output)
+VALUES = Rule(
+    "a list of two to sixteen different numbers, such as [0, 1], that float32 holds exactly",
+    lambda v: isinstance(v, list | tuple) and 2 <= len(v) <= 16 and _are_values(v),
+    lambda v: tuple(sorted(map(float, v))),
+)
+NUMBER = Rule("a number", _is_number, float)
 FILES = Rule("a list of paths", _is_texts, tuple, file=_file)
 PATH = Rule("the path of a folder", _is_text)
 NAME = Rule("a name", _is_text)

@@ -101,6 +101,7 @@ def _source_rows(summary: Row) -> dict[str, str]:
         "inactive": f"{units['inactive']}, of which {summary['dead']} are proved dead",
         "bound/std": _spread(summary["bound_over_std"], "median"),
         **_direction_rows(summary.get("directions") or {}),
+        **_discrete_rows(summary.get("discrete")),
     }
 
 
@@ -152,6 +153,27 @@ def _direction_rows(banks: Row) -> dict[str, str]:
         proved = f"{one['proved']} proved"
         rows[f"directions of {bank}"] = f"{counts}, {proved}, median {terms} terms; {bits}"
     return rows
+
+
+def _discrete_rows(found: Row | None) -> dict[str, str]:
+    """What is proved of the decisions at all inputs, where these are of few values."""
+    if found is None:
+        return {}
+    rows = {"all inputs": f"{found['points']:,}, decided by {found['decides']}"}
+    networks = {"replacement": found["replacement"]}
+    networks |= {f"{name} over an earlier bank": row for name, row in found["deep"].items()}
+    return rows | {f"  {name}": _decided(row) for name, row in networks.items()}
+
+
+def _decided(row: Row) -> str:
+    """Whether a network decides as the original, and how that is known."""
+    match row["verdict"]:
+        case "proved":
+            again = ", by Z3 too" if row["smt"] == "proved" and row["trust"] == "tried" else ""
+            return f"proved equal ({row['trust']}{again})"
+        case "refuted":
+            return f"refuted: differs at {', '.join(f'{x:g}' for x in row['counterexample'])}"
+    return f"unknown: {row['reason']}"
 
 
 def print_units(layers: Mapping[str, Sequence[Row]]) -> None:

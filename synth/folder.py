@@ -28,6 +28,7 @@ RESULT_FILES = (*WRITTEN, "units.safetensors")
 """What the same seed gives the same bytes of; certificates speak of the numbers in the last."""
 
 DIRECTIONS = "directions.json"  # there only if the run had a basis
+UNCERTIFIED = ("solver", "tried")  # proofs that no file holds
 DEEP = "deep.json"  # and this if it had a bank to write layers over
 TUNING = "tuning.json"  # there only after `synth tune`
 
@@ -171,7 +172,9 @@ def check_run(run: Finished) -> tuple[list[str], list[tuple[str, str]]]:
 
     report = check(run.folder)
     refused = dict(report.rejected)
-    proved = [r for r in run.claims if r["verdict"] == "proved" and r.get("trust") != "solver"]
+    proved = [
+        r for r in run.claims if r["verdict"] == "proved" and r.get("trust") not in UNCERTIFIED
+    ]
     claimed = {unit_label(row): row for row in proved}
     certificates = _certificates(run.folder)
     for label, row in claimed.items():

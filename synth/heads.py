@@ -6,7 +6,9 @@ from typing import Any
 from torch import Tensor, fx
 
 from synth.layers import Head
-from synth.nodes import arguments, schema_name
+from synth.nodes import arguments, only_reader, schema_name
+
+CASTS = frozenset({"to", "_to_copy"})
 
 
 def heads(node: fx.Node, values: Mapping[fx.Node, Tensor], units: int) -> tuple[Head, ...] | None:
@@ -18,6 +20,12 @@ def heads(node: fx.Node, values: Mapping[fx.Node, Tensor], units: int) -> tuple[
     if found is None or not all(_in_range(head) for head in found):
         return None
     return found * units if len(found) == 1 else found
+
+
+def activation_end(node: fx.Node) -> fx.Node:
+    """Where an activation ends that begins at `node`: a comparison, as x > 0, at its cast."""
+    cast = only_reader(node) if schema_name(node) == "gt" else None
+    return cast if cast is not None and schema_name(cast) in CASTS else node
 
 
 def _in_range(head: Head) -> bool:
@@ -55,6 +63,15 @@ def _prelu(args: Mapping[str, Any], values: Mapping[fx.Node, Tensor]) -> tuple[H
     return tuple(Head("prelu", (("slope", float(s)),)) for s in slopes.flatten().tolist())
 
 
+def _step(args: Mapping[str, Any], values: Mapping[fx.Node, Tensor]) -> tuple[Head, ...] | None:
+    """A cast of x > 0 to numbers."""
+    compared, dtype = args["self"], args.get("dtype")
+    if schema_name(compared) != "gt" or dtype is None or not dtype.is_floating_point:
+        return None
+    level = arguments(compared)["other"]
+    return (Head("step"),) if isinstance(level, int | float) and level == 0 else None
+
+
 _HEADS: Mapping[str, Callable[..., tuple[Head, ...] | None]] = {
     "relu": _fixed("relu"),
     "sigmoid": _fixed("sigmoid"),
@@ -69,4 +86,6 @@ _HEADS: Mapping[str, Callable[..., tuple[Head, ...] | None]] = {
     "hardswish": _fixed("hardswish"),
     "leaky_relu": lambda a, _: (Head("leaky_relu", (("slope", float(a["negative_slope"])),)),),
     "prelu": _prelu,
+    "sign": _fixed("sign"),
+    **dict.fromkeys(CASTS, _step),
 }

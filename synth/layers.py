@@ -33,8 +33,11 @@ HEADS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "silu": (),
         "hardsigmoid": (),
         "hardswish": (),
+        "step": (),
+        "sign": (),
     }
 )
+JUMPS = frozenset({"step", "sign"})  # heads that no gradient sees through
 
 
 def as_maps(values: Tensor) -> Tensor:
@@ -166,8 +169,9 @@ class Layer:
     (O, C/groups*kh*kw) and `bias` (O,) float32 and read-only, `heads` one per unit. With `groups`,
     unit o reads the channels of group o // (O/groups) alone, as in a grouped or, with one channel
     a group, a depthwise convolution. One that is not `affine` stands for units that are computed
-    through other layers: its weights only are near to them. Layers compare by identity. ValueError
-    if the shapes do not agree.
+    through other layers: its weights only are near to them. `alphabet` are all values that a number
+    of its patches may have, where that is known and they are few. Layers compare by identity.
+    ValueError if the shapes do not agree.
     """
 
     name: str
@@ -180,6 +184,7 @@ class Layer:
     heads: tuple[Head, ...]
     groups: int = 1
     affine: bool = True
+    alphabet: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("weight", "bias"):
@@ -189,6 +194,11 @@ class Layer:
         problems = tuple(self._problems())
         if problems:
             raise ValueError(f"layer {self.name!r}: " + "; ".join(problems))
+
+    @property
+    def jumps(self) -> bool:
+        """Whether some unit jumps, so that no gradient passes it."""
+        return any(head.op in JUMPS for head in self.heads)
 
     @property
     def units(self) -> int:

@@ -73,6 +73,8 @@ _TORCH_HEADS: Mapping[str, Callable[..., Tensor]] = {
     "silu": F.silu,
     "hardsigmoid": F.hardsigmoid,
     "hardswish": F.hardswish,
+    "step": lambda values: (values > 0).to(values.dtype),
+    "sign": torch.sign,
 }
 
 

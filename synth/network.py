@@ -78,7 +78,16 @@ class Network:
     def beside_judged(self) -> frozenset[str]:
         """The layers that an output depends on which is not the judged one."""
         judged = self.output_nodes[self.judged]
-        todo, seen = [node for node in self.output_nodes if node is not judged], set()
+        return self._behind(node for node in self.output_nodes if node is not judged)
+
+    @cached_property
+    def before_jumps(self) -> frozenset[str]:
+        """The layers that a unit depends on which jumps: the answers have no gradient there."""
+        return self._behind(self.runner.linear(la.name) for la in self.layers if la.jumps)
+
+    def _behind(self, nodes: Iterable[fx.Node]) -> frozenset[str]:
+        """The layers that some nodes depend on."""
+        todo, seen = list(nodes), set[fx.Node]()
         while todo:
             node = todo.pop()
             if node not in seen:

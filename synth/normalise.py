@@ -18,6 +18,7 @@ from synth.rewrites import (
     dense_on_axes,
     first_of_several,
     gated_by_itself,
+    jump_at_zero,
     one_permutation,
     plain_convolution,
     product,
@@ -37,6 +38,7 @@ FORMS: Table = {
     "convolution": (plain_convolution,),
     **dict.fromkeys(CONVOLUTIONS, (unequal_padding,)),
     "getitem": (first_of_several,),
+    "heaviside": (jump_at_zero,),
 }
 """Other forms of the operations that are read; sums must join dense layers before axes move."""
 

@@ -19,6 +19,7 @@ ELEMENTWISE = frozenset(
     | {"tanh", "gelu", "silu", "hardsigmoid", "hardswish", "elu", "selu", "celu", "softplus"}
     | {"mish", "softsign", "log_sigmoid", "hardshrink", "softshrink", "tanhshrink", "threshold"}
     | {"abs", "neg", "exp", "log", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos", "erf"}
+    | {"sign"}
 )
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "rsub", "pow", "maximum", "minimum"})
 POOLS = frozenset(

@@ -31,7 +31,7 @@ NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing
 class Fronts:
     """The fronts of one layer: candidates and what each costs alone in nats, unit by unit.
 
-    Nats are of the judged output. A layer that is `bound` feeds another output too: there no
+    Nats are of the judged output. Of a layer that is `bound` they do not tell all: there no
     constant stands for a unit because it costs nothing. `kin` are candidates for units that may be
     written together, by channel, with their costs; no unit is where none `joins`.
     """

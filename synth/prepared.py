@@ -87,7 +87,7 @@ def prepared(
                 prices = beside.start(costs, layer, every, priced.pop(layer.name), job.grammar)
             found[layer.name] = units, kin, prices
         with watch.stage("prices"):
-            bound = network.beside_judged
+            bound = _bound(job, network)
             fronts = [
                 _priced(la, *found.get(la.name, _nothing(la)), bound=la.name in bound)
                 for la in network.layers
@@ -103,6 +103,15 @@ def prepared(
     yield Prepared(chooser, ranges, effort.failures, effort.engines)
     for place in places.values():
         evidence_files.remove(place)
+
+
+def _bound(job: "Job", network: Network) -> frozenset[str]:
+    """The layers where prices do not tell all: another output depends on them, or a unit that
+    jumps; and every layer where inputs are of few values, as outputs may be zeros and ones, whose
+    logarithms have no slope."""
+    if job.discrete is not None:
+        return frozenset(la.name for la in network.layers)
+    return network.beside_judged | network.before_jumps
 
 
 def _nothing(layer: Layer) -> Found:

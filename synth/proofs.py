@@ -1,7 +1,9 @@
 """Every chosen program against its unit: closed form rechecked exactly, then Z3 on its own.
 
 The domain is the envelope: the box of each layer's sources on fit and select, zero where padding is
-read. ε was fixed before the search, as a share of the unit's range on fit.
+read. Where no bound over a box is known, as of units that jump, and patches are of few values, it
+is all patches of these values (`oracles.discrete`). ε was fixed before the search, as a share of
+the unit's range on fit.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -9,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -19,15 +22,25 @@ from grammars.grammar import Grammar
 from grammars.names import Names
 from grammars.text import format_program
 from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
+from oracles.circuits import Circuit, Domain
 from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
 from oracles.cross_check import smt_check
+from oracles.discrete import decide
 from oracles.prove import prove_layer
 from synth.affine import affine_forms, by_group, chosen, unit_bank, unit_box
-from synth.assembly import LayerChoice, Status, opaque_unit, shared, source_index
+from synth.assembly import (
+    LayerChoice,
+    Status,
+    UnitChoice,
+    opaque_unit,
+    own_program,
+    shared,
+    source_index,
+)
 from synth.evidence import Ranges
 from synth.unfolding import unfolded
 
-DOMAIN = "envelope"
+DOMAIN, VALUES = "envelope", "values"
 TOGETHER = 16  # units that are proved in one task
 
 
@@ -35,7 +48,7 @@ TOGETHER = 16  # units that are proved in one task
 class UnitProof:
     """What the oracles say of one unit and its program.
 
-    `verdict` on sup |unit − program| ≤ `epsilon` over the envelope; `smt` is Z3's own, None where
+    `verdict` on sup |unit − program| ≤ `epsilon` over the `domain`; `smt` is Z3's own, None where
     it was not asked; `deviation` is the unit's standard deviation on fit.
     """
 
@@ -45,6 +58,7 @@ class UnitProof:
     verdict: Verdict
     smt: Verdict | None
     deviation: float
+    domain: str = DOMAIN
 
     @property
     def bound_over_std(self) -> float | None:
@@ -137,11 +151,11 @@ def save_certificates(
                 grammar,
                 full=True,
             ),
-            claim=Claim(p.epsilon, DOMAIN),
+            claim=Claim(p.epsilon, p.domain),
             proof=p.verdict,
         )
         for p in proofs
-        if isinstance(p.verdict, Proved) and p.verdict.trust == "checked"
+        if isinstance(p.verdict, Proved) and p.verdict.certificate is not None
     ]
     write_certificates(folder, layers, units)
 
@@ -151,7 +165,7 @@ def verdict_row(proof: UnitProof) -> dict[str, object]:
     row: dict[str, object] = {
         "verdict": type(proof.verdict).__name__.lower(),
         "epsilon": str(proof.epsilon),
-        "domain": DOMAIN,
+        "domain": proof.domain,
         "bound_over_std": proof.bound_over_std,
         "smt_checked": isinstance(proof.smt, Proved),
     }
@@ -196,12 +210,29 @@ def _layer(
             layer=layer.name,
             channel=u.channel,
             epsilon=epsilons[u.channel],
-            verdict=verdicts.get(u.channel, (_unclaimed(u.status), None))[0],
-            smt=verdicts.get(u.channel, (None, None))[1],
+            **_told(choice, u, verdicts.get(u.channel), epsilons[u.channel], grammar),
             deviation=float(np.sqrt(ranges.variance[u.channel])),
         )
         for u in choice.units
     ]
+
+
+def _told(
+    choice: LayerChoice,
+    unit: UnitChoice,
+    known: tuple[Verdict, Verdict | None] | None,
+    epsilon: Fraction,
+    grammar: Grammar,
+) -> dict[str, Any]:
+    """What the closed form knows of a unit, or else what is so of all patches of few values."""
+    verdict, smt = known or (_unclaimed(unit.status), None)
+    if not (isinstance(verdict, Unknown) and _claims(unit.status) and choice.layer.alphabet):
+        return {"verdict": verdict, "smt": smt}
+    domain = Domain(dict.fromkeys(choice.scope.of(unit.channel).columns, choice.layer.alphabet))
+    own = Circuit.alone(own_program(choice.layer, unit.channel))
+    program = Circuit.alone(choice.expanded(grammar)[unit.channel])
+    found = decide(own, program, domain, epsilon, grammar)
+    return {"verdict": found.verdict, "smt": found.smt, "domain": VALUES}
 
 
 @dataclass(frozen=True, eq=False)

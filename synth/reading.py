@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from synth.export import ReadError
 from synth.finite import bad_weights
-from synth.heads import heads
+from synth.heads import activation_end, heads
 from synth.layers import Head, Layer, Shape
 from synth.nodes import (
     DROPOUTS,
@@ -154,6 +154,7 @@ class Reader:
         while after and (norm := affine_part(after, self.constants)):
             last, part = after, part.normalised(*norm)
             after = only_reader(last)
+        after = activation_end(after) if after else None
         unit_heads = heads(after, self.constants, len(part.bias)) if after else None
         if after and unit_heads:
             last = after

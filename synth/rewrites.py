@@ -9,7 +9,7 @@ from torch import fx
 from torch.fx.node import map_arg
 
 from synth.nodes import arguments, is_tensor, only_reader, schema_name
-from synth.operations import CONVOLUTIONS
+from synth.operations import CONVOLUTIONS, constants
 
 aten = torch.ops.aten
 
@@ -189,6 +189,16 @@ def gated_by_itself(write: Writer, node: fx.Node) -> fx.Node | None:
         if gates and gate.args[0] is value and len(gate.users) == 1:
             return write.linear(aten.silu.default, value)
     return None
+
+
+def jump_at_zero(write: Writer, node: fx.Node) -> fx.Node | None:
+    """heaviside(x, 0) → x > 0 as numbers, by which gradients are none, and no error."""
+    value, at_zero = _operands(node)
+    known = constants(node.graph.owning_module)  # type: ignore[arg-type]
+    if at_zero not in known or known[at_zero].any():
+        return None
+    above = write(aten.gt.Scalar, value, 0)
+    return write.linear(aten.to.dtype, above, node.meta["val"].dtype)
 
 
 def _operands(node: fx.Node) -> tuple[Any, Any]:

@@ -22,6 +22,8 @@ from synth.deep.search import DeepPrograms, search_deep
 from synth.devices import check_device
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.directions import Directions
+from synth.discrete.circuits import Discrete, level_of
+from synth.discrete.declared import check_values, with_alphabets
 from synth.emission import emit, save_weights
 from synth.engine import Engine
 from synth.engines import AUTO, automatic, load_engine, missing
@@ -32,6 +34,7 @@ from synth.fingerprint import code_digest
 from synth.folder import DEEP
 from synth.footprint import check_memory
 from synth.fronts import Candidate, figures
+from synth.inputs import Probes as ProbeSet
 from synth.inputs import load_probes
 from synth.kernels.colours import axes_of
 from synth.keys import content_key
@@ -41,6 +44,7 @@ from synth.loading import load_module
 from synth.multiplier import search_points
 from synth.naming import readable_names
 from synth.network import Network, read_network
+from synth.outputs import reading_of, run_batches
 from synth.picking import Criteria
 from synth.prepared import prepared
 from synth.progress import Tell
@@ -75,6 +79,7 @@ class Job:
     directions: tuple[Directions, ...] = ()
     deep: tuple[Reach, ...] = ()
     note: str = ""
+    discrete: Discrete | None = None
 
     @property
     def probes(self) -> Probes:
@@ -175,6 +180,11 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     if fits and module is not None and probes is not None:
         example = probes.inputs.batch(0, 1)
         network = problems.attempt(read_network, module, example, judged=judged)
+    values = config.network.values
+    if values and probes is not None:
+        problems.attempt(check_values, probes, values)
+    if values and network:
+        network = with_alphabets(network, values)
     layers = network and problems.attempt(_selected, network, config)
     known = network and problems.attempt(directions_of, basis, network.layers)
     deep = None
@@ -190,13 +200,15 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     engines = [engine for engine in tried if engine]
     problems.attempt(_check_able, engines, searched, grammar, config)
     problems.attempt(_check_settings, engines, grammar, config)
+    discrete = problems.attempt(_discrete, network, probes, grammar, config)
     search, found = config.search, parts(probes, chosen).on(device)
     seed, short = config.run.seed, config.accept.short
     how = names, search.budget, seed, short, search.max_fvu, search.templates
     settings = SearchSettings(spec, *how)
     moved = network.on(device)
     reaches = tuple(replace(reach, network=moved) for reach in deep or ())
-    return Job(config, moved, found, grammar, settings, layers, known or (), reaches, note)
+    told = {"note": note, "discrete": discrete}
+    return Job(config, moved, found, grammar, settings, layers, known or (), reaches, **told)
 
 
 def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
@@ -337,6 +349,18 @@ def _reaches(network: Network, layers: Sequence[str], bank: str | None) -> tuple
         if not asked:
             problems.add(f"search.deep: every layer that is searched reads {bank!r} anyway.")
     return tuple(reach for reach in found if reach)
+
+
+def _discrete(
+    network: Network, probes: ProbeSet, grammar: Grammar, config: Config
+) -> Discrete | None:
+    """What `network.values` says. Raises InputError for a network that is no circuit."""
+    values, threshold = config.network.values, config.network.threshold
+    if not values:
+        return None
+    outputs = run_batches(network.module, probes.inputs, pick=network.judge)
+    level = level_of(reading_of(outputs), threshold, outputs.shape[1])
+    return Discrete(network, grammar, values, level)
 
 
 def _device(config: Config) -> str:

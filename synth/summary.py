@@ -14,6 +14,7 @@ from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.controls import random_program, shuffled
 from synth.deep.report import deep_figures
 from synth.direction_report import direction_figures
+from synth.discrete.report import discrete_figures
 from synth.emission import constants_beside
 from synth.evidence import Ranges
 from synth.figures import distances, finite
@@ -60,6 +61,7 @@ def summarise(
         "operating_points": _operating_points(searched),
         "directions": direction_figures(job, choices, searched.directions),
         "deep": deep_figures(job, choices, searched.deep),
+        "discrete": discrete_figures(job, choices, searched.deep),
     }
     return finite(figures)
 

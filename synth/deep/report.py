@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from grammars.program import count_terms
+from oracles.discrete import Answer
 from synth.assembly import LayerChoice, bank_module, original_bits, source_bits
 from synth.deep.search import DeepPrograms
+from synth.discrete.claims import answer_row
 from synth.figures import distances, finite
 from synth.network import Network
 from synth.outputs import run_batches
@@ -32,6 +34,7 @@ def deep_rows(found: Sequence[DeepPrograms], records: Records) -> Row:
             row = {"layer": of.name, "unit": records.names.of(of.name, unit.channel)}
             row |= {"source": layer.source} | records.unit(unit) | {"fvu_in_situ": None}
             row |= {"terms": None if unit.program is None else count_terms(unit.program)}
+            row |= _proved(programs.answers[unit.channel])
             row["front"] = [_candidate(c, records) for c in programs.fronts[unit.channel]]
             rows.append(row)
     return {"units": finite(rows)}
@@ -40,6 +43,11 @@ def deep_rows(found: Sequence[DeepPrograms], records: Records) -> Row:
 def deep_figures(job: "Job", choices: Sequence[LayerChoice], found: Sequence[DeepPrograms]) -> Row:
     """For each layer how many units have deep programs, and what these are in the layers' place."""
     return {p.reach.of.name: _figures(job, choices, p) for p in found}
+
+
+def _proved(answer: Answer | None) -> Row:
+    """What is proved of a program at all inputs, if that can be said."""
+    return {} if answer is None else answer_row(answer)
 
 
 def _candidate(candidate: Any, records: Records) -> Row:

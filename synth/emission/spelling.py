@@ -24,7 +24,7 @@ _TORCH = frozenset(
     | {"neg", "exp", "log", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos", "erf", "pow"}
     | {"maximum", "minimum", "max", "min", "amax", "amin", "mean", "sum", "var", "std", "cat"}
     | {"stack", "chunk", "split", "tensor_split", "unbind", "flip", "roll", "repeat_interleave"}
-    | {"channel_shuffle", "batch_norm", "matmul", "bmm", "mm", "sort", "cumsum", "where"}
+    | {"channel_shuffle", "batch_norm", "matmul", "bmm", "mm", "sort", "cumsum", "where", "sign"}
 )
 _FUNCTIONAL = frozenset(
     {"conv1d", "conv2d", "linear", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"}

@@ -220,6 +220,8 @@ HEADS_AND_TORCH = [
     (Head("silu"), F.silu),
     (Head("hardsigmoid"), F.hardsigmoid),
     (Head("hardswish"), F.hardswish),
+    (Head("step"), lambda a: (a > 0).to(a.dtype)),
+    (Head("sign"), torch.sign),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Networks whose inputs are of few values: what they decide is proved for all inputs."""
