@@ -23,6 +23,8 @@ BUILTINS += ("int", "len", "range", "vars", "zip")
 RESERVED = frozenset({*MODULES, *BUILTINS, "WEIGHTS", "forward"})
 """Names that the emitted file uses and no primitive can have."""
 
+LONG = 150  # characters of a body from which on its repeated parts get names
+
 KERNEL = "kernel"
 """The supporting function that makes the table of a kernel's formula."""
 
@@ -265,7 +267,25 @@ def _tidy(expression: str) -> str:
 
 
 def _return(body: str, indent: int, support: Mapping[str, str]) -> str:
-    return returned(renamed(body, support), indent=indent)
+    parts, rest = _named_parts(body)
+    lines = [f"{' ' * indent}{name} = {renamed(part, support)}" for name, part in parts.items()]
+    return "\n".join([*lines, returned(renamed(rest, support), indent=indent)])
+
+
+def _named_parts(body: str) -> tuple[dict[str, str], str]:
+    """Calls that a long text repeats, under names of their own, innermost first; and the rest."""
+    parts: dict[str, str] = {}
+    while len(body) > LONG and "lambda" not in body and (part := _repeated(body)):
+        name = f"part_{len(parts) + 1}"
+        parts[name] = part
+        body = _tidy(body.replace(part, name))
+    return parts, body
+
+
+def _repeated(body: str) -> str:
+    """The shortest call that is more than once in a text; empty if there is none."""
+    found = (ast.unparse(node) for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Call))
+    return min((call for call in found if body.count(call) > 1), key=len, default="")
 
 
 def _arguments(primitive: Primitive) -> list[str]:

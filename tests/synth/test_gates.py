@@ -1,6 +1,7 @@
 """Planted functions of bits are found again, as short as a person would write them."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from grammars.evaluation import evaluate
 from grammars.grammar import Grammar, load_grammar
+from grammars.interpreters.text import HELPERS
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.program import Node, count_terms, tap
+from synth.emission.helpers import Use, primitive_source, support_names
 from synth.gates.search import gates_of
 from synth.gates.table import Table, bit_of
 from synth.gates.weights import symmetric_weights, threshold_weights
@@ -103,3 +106,17 @@ def test_signs_are_bits_too():
     x = torch.tensor([-1.0, 1.0])
     bit = evaluate(bit_of(tap("x", 0), -1.0, 1.0), TorchAlgebra(lambda *_: x), GRAMMAR)
     assert bit.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_bits_are_emitted_in_lines_that_name_their_parts(place: int):
+    """The emitted `bit` says what integers do, and no threshold is written out again and again."""
+    use = Use(1, (("place", place),))
+    names = {name: name for name in support_names()}
+    primitive = load_grammar(tags=("core", "discrete"), installed=False)["bit"]
+    source = primitive_source(primitive, [use], names, remember=False)
+    scope: dict[str, Any] = {"torch": torch}
+    exec(HELPERS + source, scope)
+    whole = torch.arange(64)
+    assert torch.equal(scope["bit"](whole.double(), place=place), (whole >> place & 1).double())
+    assert source.count("select(") <= 8
