@@ -204,7 +204,7 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     search, found = config.search, parts(probes, chosen).on(device)
     seed, short = config.run.seed, config.accept.short
     how = names, search.budget, seed, short, search.max_fvu, search.templates
-    settings = SearchSettings(spec, *how)
+    settings = SearchSettings(spec, *how, max_error=search.max_error)
     moved = network.on(device)
     reaches = tuple(replace(reach, network=moved) for reach in deep or ())
     told = {"note": note, "discrete": discrete}

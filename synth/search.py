@@ -62,6 +62,7 @@ class SearchSettings:
     short: bool = False
     max_fvu: float = 0.05
     templates: tuple[str, ...] = ()
+    max_error: float = 0.25
 
     def load(self) -> list[Engine]:
         """The engines, with those settings that each asks for by name. Raises InputError for one
