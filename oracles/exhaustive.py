@@ -155,10 +155,8 @@ def check_all(
         return Unknown(f"{domain.size:,} inputs are too many to be tried one by one")
     try:
         inputs = columns(domain)
-        pairs = zip(
-            *(c.run(ExactAlgebra, inputs, primitives) for c in (first, second)), strict=True
-        )
-        worst, place = max(_difference(a, b) for a, b in pairs)
+        values = [c.run(ExactAlgebra, inputs, primitives) for c in (first, second)]
+        worst, place = max(_difference(a, b) for a, b in zip(*values, strict=True))
     except Unsupported as reason:
         return Unknown(str(reason))
     if worst <= epsilon:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from synth.folder import Finished
 
 FILE = click.Path(path_type=Path)
+Row = dict[str, Any]
 
 
 @click.command()
@@ -47,9 +48,7 @@ def coarsest(
     print_json(document) if as_json else print_coarsest(document)
 
 
-def _asked(
-    found: "Finished", unit: str, terms: int | None, epsilon: float | None
-) -> dict[str, Any]:
+def _asked(found: "Finished", unit: str, terms: int | None, epsilon: float | None) -> Row:
     """The row of a unit. Raises InputError: an unknown one, a layer, a direction, wrong numbers."""
     with Problems() as problems:
         row = problems.attempt(found.find, unit)
@@ -67,12 +66,8 @@ def _asked(
 
 
 def _sought(
-    found: "Finished",
-    row: dict[str, Any],
-    terms: int | None,
-    epsilon: float | None,
-    config: Path | None,
-) -> dict[str, Any]:
+    found: "Finished", row: Row, terms: int | None, epsilon: float | None, config: Path | None
+) -> Row:
     """What `--json` prints."""
     from synth.coarsest import UnitCoefficients, check_unit
     from synth.evidence import gather
@@ -90,11 +85,5 @@ def _sought(
         given = evidence.ranges, channel, within, job.grammar
         sought = UnitCoefficients.of(*given, job.named(called).text)
         rows = list(sought.rows(terms))
-    return {
-        "unit": row["name"],
-        "layer": name,
-        "channel": channel,
-        "epsilon": str(sought.search.epsilon),
-        "taps": len(sought.search.taps),
-        "rows": rows,
-    }
+    said = {"epsilon": str(within), "taps": len(sought.search.taps), "rows": rows}
+    return {"unit": row["name"], "layer": name, "channel": channel, **said}

@@ -173,18 +173,7 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     for name in config.search.engines:
         problems.attempt(_usable, name, config)
     chosen = probes and problems.attempt(split, probes, config, config.run.seed)
-    network, fits = None, False
-    if module is not None and probes is not None:
-        judged = config.network.output
-        fits = problems.attempt(check_fit, module, probes, output=judged) is not None
-    if fits and module is not None and probes is not None:
-        example = probes.inputs.batch(0, 1)
-        network = problems.attempt(read_network, module, example, judged=judged)
-    values = config.network.values
-    if values and probes is not None:
-        problems.attempt(check_values, probes, values)
-    if values and network:
-        network = with_alphabets(network, values)
+    network = _network(config, module, probes, problems)
     layers = network and problems.attempt(_selected, network, config)
     known = network and problems.attempt(directions_of, basis, network.layers)
     deep = None
@@ -195,11 +184,7 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     searched = [la for la in network.layers if la.name in layers]
     searched += [d.layer for d in known or ()]
     problems.attempt(_check_probes, searched, chosen, config)
-    names, note = _engine_names(config, grammar, searched)
-    tried = (Problems().attempt(_usable, name, config) for name in names)
-    engines = [engine for engine in tried if engine]
-    problems.attempt(_check_able, engines, searched, grammar, config)
-    problems.attempt(_check_settings, engines, grammar, config)
+    names, note = _engines(config, grammar, searched, problems)
     discrete = problems.attempt(_discrete, network, probes, grammar, config)
     search, found = config.search, parts(probes, chosen).on(device)
     seed, short = config.run.seed, config.accept.short
@@ -333,6 +318,23 @@ def _selected(network: Network, config: Config) -> tuple[str, ...]:
     return select_layers(config.search.layers, [la.name for la in network.layers])
 
 
+def _network(
+    config: Config, module: torch.nn.Module | None, probes: ProbeSet | None, problems: Problems
+) -> Network | None:
+    """The network as it is read, with the values that its inputs may have; None where it, or the
+    probes, are no good."""
+    values, judged = config.network.values, config.network.output
+    if probes is None:
+        return None
+    if values:
+        problems.attempt(check_values, probes, values)
+    if module is None or problems.attempt(check_fit, module, probes, output=judged) is None:
+        return None
+    example = probes.inputs.batch(0, 1)
+    network = problems.attempt(read_network, module, example, judged=judged)
+    return with_alphabets(network, values) if network and values else network
+
+
 def _reaches(network: Network, layers: Sequence[str], bank: str | None) -> tuple[Reach, ...]:
     """The layers that are to be written over an earlier bank too. Raises InputError where there is
     no such bank, or one of the layers cannot be."""
@@ -399,6 +401,18 @@ def _engine_names(
     found, note = automatic(lambda engine: not _unable(engine, grammar, layers))
     places = (found if name == AUTO else (name,) for name in names)
     return tuple(dict.fromkeys(name for place in places for name in place)), note
+
+
+def _engines(
+    config: Config, grammar: Grammar, layers: Sequence[Layer], problems: Problems
+) -> tuple[tuple[str, ...], str]:
+    """The same, with what is wrong with them added to the problems."""
+    names, note = _engine_names(config, grammar, layers)
+    tried = (Problems().attempt(_usable, name, config) for name in names)
+    engines = [engine for engine in tried if engine]
+    problems.attempt(_check_able, engines, layers, grammar, config)
+    problems.attempt(_check_settings, engines, grammar, config)
+    return names, note
 
 
 def _unable(engine: type[Engine], grammar: Grammar, layers: Sequence[Layer]) -> str | None:

@@ -1,8 +1,7 @@
 """Deep programs of a job: fronts, and for each unit the cheapest that passes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -55,35 +54,43 @@ def search_deep(job: "Job", store: Store, *, progress: Tell) -> Iterator[DeepPro
         failures: list[UnitFailure] = []
         told = partial(progress, f"{reach.of.name} from {reach.source}")
         fronts = fronts_beside(job, evidence, store, DEEP_FRONT, failures, told)
-        picked = [_picked(job, reach, evidence, c, front) for c, front in enumerate(fronts)]
-        layer = evidence.layer
-        choice = LayerChoice(layer, layer.scope, tuple(unit for unit, _ in picked))
-        answers = tuple(answer for _, answer in picked)
+        answer = partial(_answer, job, reach, evidence)
+        choice, answers = _picked(evidence, fronts, job.criteria.max_fvu, answer)
         yield DeepPrograms(reach, choice, answers, fronts, tuple(failures))
 
 
 def _picked(
-    job: "Job", reach: Reach, evidence: LayerEvidence, channel: int, front: Sequence[Candidate]
-) -> tuple[UnitChoice, Answer | None]:
-    """The cheapest candidate of a front whose FVU passes and that is not refuted, of those that
-    read no sibling: units over a bank are no bank that a network has."""
-    layer = evidence.layer
-    able = (c for c in front if not references(c.program, layer.name))
-    passing = (c for c in able if error_of(c) <= job.criteria.max_fvu)
-    epsilon = epsilon_of(evidence.ranges, channel, job.criteria.max_error)
-    for candidate in sorted(passing, key=lambda c: c.bits):
-        answer = _answer(job, reach, channel, candidate.program, epsilon)
-        if answer is None or not isinstance(answer.verdict, Refuted):
-            return _unit(channel, candidate, layer.width), answer
-    return opaque_unit(channel, layer.scope), None
+    evidence: LayerEvidence,
+    fronts: Sequence[Sequence[Candidate]],
+    max_fvu: float,
+    answer: Callable[[int, Node], Answer | None],
+) -> tuple[LayerChoice, tuple[Answer | None, ...]]:
+    """The cheapest candidate of each front whose FVU passes and that its `answer` does not refute,
+    of those that read no sibling: units over a bank are no bank that a network has."""
+    layer, units, answers = evidence.layer, [], []
+    for channel, front in enumerate(fronts):
+        able = (c for c in front if not references(c.program, layer.name))
+        passing = sorted((c for c in able if error_of(c) <= max_fvu), key=lambda c: c.bits)
+        answered = ((c, answer(channel, c.program)) for c in passing)
+        best, said = next((pair for pair in answered if not _is_refuted(pair[1])), (None, None))
+        units.append(
+            opaque_unit(channel, layer.scope) if best is None else _unit(channel, best, layer.width)
+        )
+        answers.append(said)
+    return LayerChoice(layer, layer.scope, tuple(units)), tuple(answers)
+
+
+def _is_refuted(answer: Answer | None) -> bool:
+    return answer is not None and isinstance(answer.verdict, Refuted)
 
 
 def _answer(
-    job: "Job", reach: Reach, channel: int, program: Node, epsilon: Fraction
+    job: "Job", reach: Reach, evidence: LayerEvidence, channel: int, program: Node
 ) -> Answer | None:
     """What is so of a program at all inputs; None where they may be any."""
     if job.discrete is None:
         return None
+    epsilon = epsilon_of(evidence.ranges, channel, job.criteria.max_error)
     return deep_answer(job.discrete, reach, channel, program, epsilon)
 
 

@@ -72,12 +72,13 @@ def _bits(
     last: int = dict(grammar["bit"].parameters)["place"].high  # type: ignore[union-attr]
     for place in range(last + 1):
         period = 2 ** (place + 1)
-        for moved in range(period):
-            shift = moved + period * max(0, -((int(levels.min()) + moved) // period))
-            at = levels + shift
-            if at.max() < 2 ** (last + 1) and ((at >> place & 1) == values).all():
-                yield call("bit", linear(pairs, float(shift)), place=place)
-                return
+        moved = np.arange(period)
+        shifts = moved + period * np.maximum(0, -((levels.min() + moved) // period))
+        at = levels + shifts[:, None]
+        told = (at.max(1) < 2 ** (last + 1)) & ((at >> place & 1) == values).all(1)
+        if told.any():
+            yield call("bit", linear(pairs, float(shifts[told.argmax()])), place=place)
+            return
 
 
 def _divided(table: Table, grammar: Grammar, depth: int) -> Iterator[Node]:

@@ -1,6 +1,7 @@
 """Deep programs: layers written over an earlier bank, and what they are in the layers' place."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from torch import nn
 
 from grammars.program import tap
+from oracles.claims import Refuted, Unknown
+from oracles.discrete import Answer
 from synth.batches import Inputs
 from synth.config import load_config
 from synth.deep.evidence import deep_evidence
@@ -122,15 +125,21 @@ def test_evidence_is_of_the_layers_between():
 
 
 def test_a_deep_program_reads_no_sibling():
-    """A copy of another unit is the cheapest that passes, but no network has that unit."""
+    """A copy of another unit is the cheapest that passes, but no network has that unit; a program
+    that is refuted gives way to the next."""
     torch.manual_seed(0)
     network = read_network(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), ROWS[:2])
     reach = Reach(network, network.layers[-1], network.layers[0].source)
     evidence = deep_evidence(reach, Probes(Inputs([ROWS[:200]]), Inputs([ROWS[200:]])), seed=0)
     copy, own = tap(evidence.layer.name, 1), evidence.scope.taps[0]
     unit = [Candidate(p, bits, 0.0, 0.0, 0.0, 0.0, "hand") for p, bits in ((copy, 5), (own, 9))]
-    picked = _picked(evidence, [unit, unit[:1]], max_fvu=1e-6)
-    assert [u.program for u in picked.units] == [own, None]
+    picked, answers = _picked(evidence, [unit, unit[:1]], 1e-6, lambda *_: None)
+    assert [u.program for u in picked.units] == [own, None] and answers == (None, None)
+    wrong, right = (Answer(v, v) for v in (Refuted(np.zeros(3), 1.0), Unknown("not asked")))
+    dear = replace(unit[1], program=evidence.scope.taps[1], bits=12)
+    said = {own: wrong, dear.program: right}
+    picked, answers = _picked(evidence, [[*unit, dear]], 1e-6, lambda _, p: said[p])
+    assert picked.units[0].program == dear.program and answers == (right,)
 
 
 SPACE = """
