@@ -9,7 +9,8 @@ give:
 It is imported only where a run asks for it. `[search] plugins = false` leaves such engines, and
 primitives that packages add, out of a run.
 
-`auto` stands for all engines that can do something for a run, PySR where Julia is and else Operon.
+`auto` stands for all engines that can do something for a run, PySR where Julia is and else Operon;
+but for `counterexample`, which looks for guarantees and may take half a minute for a unit.
 """
 
 import importlib
@@ -43,7 +44,7 @@ def load_engine(name: str, *, plugins: bool = True) -> type[Engine]:
 def automatic(able: Callable[[type[Engine]], bool]) -> tuple[tuple[str, ...], str]:
     """The engines that `auto` stands for, and a sentence that says so; `able` tells which of them
     would find something."""
-    named, why = ["linear", "kernel", "template", "enumeration"], ""
+    named, why = ["linear", "discrete", "kernel", "template", "enumeration"], ""
     pysr, operon = (load_engine(name) for name in ("pysr", "operon"))
     if (reason := missing(pysr)) is None:
         named.append("pysr")

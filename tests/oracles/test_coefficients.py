@@ -30,8 +30,9 @@ def cube(size, low=-1.0, high=1.0):
     return Box(np.full(size, low), np.full(size, high))
 
 
-def least_error(unit, box, grid, terms):
-    """The least supremum of all programs on a grid, by the closed form of each in floats."""
+def least_errors(unit, box, grid, terms):
+    """For 0 … terms taps, the least supremum of all programs of so many on a grid, by the closed
+    form of each in floats."""
     ends = np.abs(unit.weights).max() + 2
     steps = round(ends / grid.step)
     line = np.arange(-steps, steps + 1) * grid.step
@@ -44,7 +45,8 @@ def least_error(unit, box, grid, terms):
     slopes = np.array([unit.head.slopes])
     own = unit.weights[None], np.array([unit.bias]), slopes
     values = closed_form(own, (weights, offsets, slopes), box.lower, box.upper).values
-    return float(values.min())
+    taps = (weights != 0).sum(1)
+    return [float(values[taps <= count].min()) for count in range(terms + 1)]
 
 
 @pytest.mark.parametrize("head", [*TIGHT, STEEP, CLIP], ids=lambda head: head.op)
@@ -73,7 +75,7 @@ def test_agrees_with_brute_force(weights, bias, head, epsilon, terms):
     box, search = cube(2, -1.0, 0.5), CoefficientSearch(unit, cube(2, -1.0, 0.5), epsilon)
     for power in (-1, 0, 1):
         answer = search.on_grid(Grid(power), terms=terms)
-        least = least_error(unit, box, Grid(power), terms)
+        least = least_errors(unit, box, Grid(power), terms)[-1]
         assume(abs(least - float(epsilon)) > 1e-9)  # of what lies within rounding nothing is said
         assert isinstance(answer, Found if least < epsilon else Impossible), answer
 
@@ -85,11 +87,12 @@ def test_three_taps_against_brute_force(seed):
     unit = unit_of(generator.normal(size=3).astype(np.float32), 0.25, TIGHT[seed % 3])
     box, epsilon = cube(3), Fraction(3, 4)
     search = CoefficientSearch(unit, box, epsilon)
+    least = {power: least_errors(unit, box, Grid(power), 3) for power in (-1, 0, 1)}
     for terms in range(4):
         answer = search.coarsest(terms=terms)
         assert not isinstance(answer.coarser, Unknown)
-        for power in (-1, 0, 1):
-            exists = least_error(unit, box, Grid(power), terms) < epsilon
+        for power, errors in least.items():
+            exists = errors[terms] < epsilon
             assert exists == (answer.found is not None and answer.found.grid.power <= power)
 
 
@@ -298,7 +301,7 @@ def test_bounds_without_a_search_never_rule_out_a_program(
     unit, box = unit_of(np.array(weights) / 8, bias / 8, head), cube(2, -0.5, 1.0)
     left = least_left(unit, reach_of(unit, box), epsilon, (0, 1), terms, Fraction(Grid(power).step))
     if left > 2 * epsilon:
-        assert least_error(unit, box, Grid(power), terms) >= float(epsilon) - 1e-9
+        assert least_errors(unit, box, Grid(power), terms)[-1] >= float(epsilon) - 1e-9
 
 
 def test_the_bound_without_a_search_is_tight_at_the_edge():

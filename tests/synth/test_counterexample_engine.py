@@ -53,9 +53,10 @@ def test_a_planted_unit_is_found() -> None:
 
 def test_the_same_twice_and_within_its_budget() -> None:
     """Two searches propose alike; a budget cuts the same list short."""
-    evidence = evidence_of(np.random.default_rng(1).normal(size=6).tolist(), -0.5, RELU)
+    evidence = evidence_of(np.random.default_rng(1).normal(size=4).tolist(), -0.5, RELU)
     whole = proposed(evidence)
-    assert proposed(evidence) == whole and proposed(evidence, budget=3) == whole[:3]
+    assert len(whole) > 3 and proposed(evidence) == whole
+    assert proposed(evidence, budget=3) == whole[:3]
 
 
 def test_who_has_no_programs() -> None:

@@ -78,13 +78,13 @@ def test_a_part_of_the_rows_is_enough(name: str):
     assert (values(best, whole.rows) == whole.values).all()
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**16 - 1))
-def test_every_function_of_four_bits_is_written(index: int):
-    whole = table(lambda *x: index >> number(*x) & 1, 4)
-    for program in gates_of(whole, GRAMMAR):
-        assert (values(program, whole.rows) == whole.values).all()
-    assert gates_of(whole, GRAMMAR)
+@pytest.mark.parametrize(("inputs", "stride"), [(2, 1), (3, 7), (4, 5957)])
+def test_functions_of_few_bits_are_written(inputs: int, stride: int):
+    """All programs that are found for every so manieth function are the function at every row."""
+    for index in range(0, 2**2**inputs, stride):
+        whole = table(lambda *x, index=index: index >> number(*x) & 1, inputs)
+        found = gates_of(whole, GRAMMAR)
+        assert found and all((values(p, whole.rows) == whole.values).all() for p in found)
 
 
 @settings(max_examples=20, deadline=None)

@@ -8,6 +8,7 @@ from small import RELU, dense_evidence, dense_layer, random_probes, unit_evidenc
 
 from grammars.program import Node, linear
 from synth.engine import EngineFailed, UnitEvidence
+from synth.engines import automatic, load_engine
 from synth.engines.linear import LinearEngine
 from synth.evidence import LayerEvidence
 from synth.schedule import NO_GAP, EngineCost, EngineTally, SearchedUnit, search_unit
@@ -80,3 +81,10 @@ def test_the_tally_of_many_units(evidence):
     assert rows["dear"]["asked"] == 1 and rows["dear"]["proposed"] == 2
     assert rows["failing"]["stopped"] == {"its process ended by signal SIGSEGV": 1}
     assert set(tally.seconds) == set(rows)
+
+
+def test_auto_stands_for_what_is_able():
+    """Cheap engines by name, gates among them; none that would find nothing."""
+    names, note = automatic(lambda engine: engine is not load_engine("kernel"))
+    assert {"linear", "discrete", "template", "enumeration"} <= {*names} and "kernel" not in names
+    assert "counterexample" not in names and ", ".join(names) in note
