@@ -30,15 +30,15 @@ def cube(size, low=-1.0, high=1.0):
     return Box(np.full(size, low), np.full(size, high))
 
 
-def least_errors(unit, box, grid, terms):
+def least_errors(unit, box, grid, terms, *, beyond=2):
     """For 0 … terms taps, the least supremum of all programs of so many on a grid, by the closed
-    form of each in floats."""
-    ends = np.abs(unit.weights).max() + 2
+    form of each in floats; weights go up to the unit's largest and so far beyond it."""
+    ends = np.abs(unit.weights).max() + beyond
     steps = round(ends / grid.step)
     line = np.arange(-steps, steps + 1) * grid.step
     mesh = np.array(list(product(line, repeat=len(unit.weights))))
     mesh = mesh[(mesh != 0).sum(1) <= terms]
-    reach = float(np.abs(unit.weights).sum() * np.abs([box.lower, box.upper]).max()) + 4
+    reach = float(np.abs(unit.weights).sum() * np.abs([box.lower, box.upper]).max()) + 2 * beyond
     biases = np.arange(-round(4 * reach / grid.step), round(4 * reach / grid.step) + 1)
     weights = np.repeat(mesh, len(biases), axis=0)
     offsets = np.tile(biases * grid.step / 4, len(mesh))
@@ -87,7 +87,7 @@ def test_three_taps_against_brute_force(seed):
     unit = unit_of(generator.normal(size=3).astype(np.float32), 0.25, TIGHT[seed % 3])
     box, epsilon = cube(3), Fraction(3, 4)
     search = CoefficientSearch(unit, box, epsilon)
-    least = {power: least_errors(unit, box, Grid(power), 3) for power in (-1, 0, 1)}
+    least = {power: least_errors(unit, box, Grid(power), 3, beyond=1) for power in (-1, 0, 1)}
     for terms in range(4):
         answer = search.coarsest(terms=terms)
         assert not isinstance(answer.coarser, Unknown)
