@@ -135,7 +135,7 @@ class Transcendental:
     namespace; `low` and `high` bound its range; it is monotone increasing, with Lipschitz constant
     `lipschitz`. One with a `turn` (a, b) decreases up to a and increases from b, and its minimum
     lies between. One with a `peak` takes its range once in 2π, from its maximum there to its
-    minimum π later.
+    minimum π later. With a `parity` of 1 or −1, f(−x) is f(x) or −f(x).
     """
 
     name: str
@@ -147,6 +147,7 @@ class Transcendental:
     ulps: int = 4
     turn: tuple[float, float] | None = None
     peak: float | None = None
+    parity: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
 from grammars.interpreters.rational import RationalAlgebra
 from grammars.interpreters.text import HELPERS, TextAlgebra
 from grammars.interpreters.torch import TorchAlgebra
+from grammars.primitive import Transcendental
 from grammars.program import Node, Sort, leaves, linear, tap, taps_of
 from grammars.scope import Scope
 from grammars.text import format_program, parse_program
@@ -41,7 +42,7 @@ def checks_by_interpreter() -> Mapping[str, tuple[Check, ...]]:
         "rational": (_rational,),
         "affine": (_affine, _outside),
         "text": (_text, _parses_back),
-        "interval": (_encloses, _nests),
+        "interval": (_encloses, _nests, _mirrors),
         "z3": (_z3,),
         "slopes": (_slopes, _lipschitz),
         "bits": (_decodes,),
@@ -212,6 +213,27 @@ def _nests(case: Case) -> str | None:
     if (inner_low < low - margin).any() or (inner_high > high + margin).any():
         return "a smaller box gives an interval that leaves that of the larger one"
     return None
+
+
+def _mirrors(case: Case) -> str | None:
+    """The transcendentals of a body have the parity that is declared of them."""
+    algebra = _Mirrored(case.tensor)
+    evaluate(case.program, algebra, case.grammar)
+    return algebra.wrong
+
+
+class _Mirrored(TorchAlgebra):
+    """Compares transcendentals on both sides of zero."""
+
+    wrong: str | None = None
+
+    def call(self, function: Transcendental, x: Any) -> Any:
+        value, mirrored = super().call(function, x), super().call(function, -x)
+        wanted = as_array(function.parity * value)
+        apart = np.abs(as_array(mirrored) - wanted) > _margin(wanted)
+        if function.parity and apart.any():
+            self.wrong = f"{function.name} has not the parity {function.parity}"
+        return value
 
 
 def _interval(case: Case, box: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from grammars.primitive import Field, Transcendental, primitive
 
-SIN = Transcendental("sin", math.sin, "sin", -1.0, 1.0, Fraction(1), peak=math.pi / 2)
+SIN = Transcendental("sin", math.sin, "sin", -1.0, 1.0, Fraction(1), peak=math.pi / 2, parity=-1)
 
 
 @primitive(tags=("formula",), weight=2.0, gaps=("rational", "z3"))

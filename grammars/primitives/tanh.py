@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from grammars.primitive import Field, Transcendental, primitive
 
-TANH = Transcendental("tanh", math.tanh, "tanh", -1.0, 1.0, Fraction(1))
+TANH = Transcendental("tanh", math.tanh, "tanh", -1.0, 1.0, Fraction(1), parity=-1)
 
 
 @primitive(tags=("core", "head"), weight=2.0, gaps=("rational", "z3"))

@@ -39,6 +39,7 @@ MUTANTS = {
     "uses_torch": (VALUES | {"rational"}) - {"torch"},
     "wrong_in_fractions": {"rational"},
     "wrong_lipschitz": {"slopes"},
+    "wrong_parity": {"interval"},
     "wrong_peak": {"interval"},
     "wrong_range": {"interval"},
     "wrong_shape": {*VALUES, "rational"},
