@@ -130,7 +130,7 @@ def pykan(inputs: np.ndarray, target: np.ndarray, seconds: float, seed: int) -> 
         model.auto_symbolic(lib=LIBRARY, verbose=0)
         while time.perf_counter() - start < seconds:
             model.fit(data, opt="LBFGS", steps=10)
-        text = str(model.symbolic_formula()[0][0])
+        text = str(model.symbolic_formula()[0][0])  # pyright: ignore[reportOptionalSubscript]
 
     def predict(x: np.ndarray) -> np.ndarray:
         with torch.no_grad():

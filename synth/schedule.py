@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from grammars.canonical import canonical
 from grammars.program import Node
 from synth.engine import Engine, EngineFailed, UnitEvidence
 from synth.fronts import Candidate, error_of, front, is_short, judge
@@ -86,7 +87,8 @@ class _Asked:
         start, proposed, reason = time.perf_counter(), 0, ""
         try:
             for program in engine.propose(self.evidence, budget=self.budget, seed=self.seed):
-                self.found.setdefault(program, engine.name)
+                own = canonical(program, self.evidence.grammar)
+                self.found.setdefault(own, engine.name)
                 proposed += 1
         except EngineFailed as error:
             reason = str(error)

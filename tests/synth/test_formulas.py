@@ -33,9 +33,9 @@ def test_stored_formulas_are_different_functions(library: Library):
         alike.append(int(near.sum()))
     assert alike.count(1) >= 0.99 * len(alike)
     for program, row in zip(library.programs(some), some.values, strict=True):
-        exact = values(program, library.samples.inputs).float()
+        exact = values(program, library.samples.inputs.float()).float()
         near = (exact - row).abs() <= 1e-4 * row.abs().max()
-        assert near.float().mean() > 0.95  # but for rounding where a function jumps or turns fast
+        assert near.float().mean() > 0.98  # but for rounding where a function jumps
 
 
 def test_formulas_grow_from_cheap_to_dear(library: Library):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small import RELU, dense_evidence, dense_layer, random_probes, unit_evidence
 
-from grammars.program import Node, linear
+from grammars.program import Node, call, linear
 from synth.engine import EngineFailed, UnitEvidence
 from synth.engines import automatic, load_engine
 from synth.engines.linear import LinearEngine
@@ -42,6 +42,16 @@ class Failing(Dear):
     def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
         yield evidence.scope.taps[0]
         raise EngineFailed("its process ended by signal SIGSEGV")
+
+
+class Twice(Dear):
+    """Proposes one function in two words."""
+
+    tier = 0
+
+    def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
+        a, b, *_ = evidence.scope.taps
+        yield from (call("max", a, b), call("max", b, call("max", b, a)))
 
 
 def searched(evidence: LayerEvidence, *engines: LinearEngine, max_fvu: float) -> SearchedUnit:
@@ -88,3 +98,11 @@ def test_auto_stands_for_what_is_able():
     names, note = automatic(lambda engine: engine is not load_engine("kernel"))
     assert {"linear", "discrete", "template", "enumeration"} <= {*names} and "kernel" not in names
     assert "counterexample" not in names and ", ".join(names) in note
+
+
+def test_one_function_in_two_words_is_one_candidate(evidence):
+    """It stands in its canonical form, whichever words came first."""
+    found = searched(evidence, Twice(), max_fvu=1e-6)
+    a, b, *_ = unit_evidence(evidence).scope.taps
+    assert [c.program for c in found.front] == [call("max", a, b)]
+    assert found.costs[0].proposed == 2
