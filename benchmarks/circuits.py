@@ -31,7 +31,8 @@ from oracles.circuits import Circuit  # noqa: E402
 from oracles.claims import Proved  # noqa: E402
 from oracles.discrete import decide  # noqa: E402
 from synth.config import load_config  # noqa: E402
-from synth.run import Job, load_job, run  # noqa: E402
+from synth.job import Job, load_job  # noqa: E402
+from synth.run import run  # noqa: E402
 
 MOST, MEDIAN = 1.5, 6
 CASE = """

@@ -43,12 +43,12 @@ from synth.baselines import pruned_at, rounded_at  # noqa: E402
 from synth.choice import Point  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.figures import distances  # noqa: E402
+from synth.job import Job, load_job  # noqa: E402
 from synth.leftovers import working  # noqa: E402
 from synth.multiplier import search_bits  # noqa: E402
 from synth.outputs import run_batches  # noqa: E402
 from synth.prepared import Prepared, prepared  # noqa: E402
 from synth.proofs import settled  # noqa: E402
-from synth.run import Job, load_job  # noqa: E402
 from synth.stopwatch import Stopwatch  # noqa: E402
 from synth.store import Store  # noqa: E402
 from synth.summary import coverage, validated  # noqa: E402

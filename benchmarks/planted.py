@@ -18,7 +18,8 @@ from grammars.program import PRE, Node, call, const, linear, tap
 from grammars.scope import Scope
 from grammars.siblings import expand, pre_of
 from synth.config import load_config
-from synth.run import load_job, search
+from synth.job import load_job
+from synth.run import search
 from synth.stopwatch import Stopwatch
 from synth.store import Store
 

@@ -21,8 +21,8 @@ from synth.controls import mean_ablation, random_program, unit_statistics
 from synth.engine import UnitEvidence
 from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence, gather
+from synth.job import Job
 from synth.outputs import answers, kl_divergence, run_batches
-from synth.run import Job
 from synth.threads import numeric_threads
 
 MEDIAN, MOST = 0.98, 10  # recovered in the median over families of so many units at most

@@ -9,7 +9,7 @@ from synth.search import UnitFailure, search_layer
 from synth.store import Store
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 
 def fronts_beside(

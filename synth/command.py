@@ -139,11 +139,12 @@ def run(
     from synth import run as chain
     from synth.display import print_result
     from synth.folder import written
+    from synth.job import load_job
     from synth.progress import progress
 
     with progress(quiet=found.run.quiet) as tell:
         tell("reading the network", 0, 0)
-        job = chain.load_job(found)
+        job = load_job(found)
         if job.note and not found.run.quiet:
             click.echo(job.note, err=True)
         summary = chain.run(job, progress=tell)
@@ -225,9 +226,9 @@ def _plan(config: Any, as_json: bool) -> None:
     """Print the plan; Raises InputError with all problems, after it where there is one."""
     from synth.display import print_json
     from synth.errors import Problems
+    from synth.job import read_job
     from synth.plan import plan_of
     from synth.plan_display import print_plan
-    from synth.run import read_job
 
     problems = Problems()
     job = read_job(config, problems)

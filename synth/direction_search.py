@@ -19,7 +19,7 @@ from synth.search import UnitFailure
 from synth.store import DIRECTION_FRONT, Store
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 PRICELESS = 1e300  # nats: no direction is ablated, whatever the answers depend on
 TIGHTER, STEPS = 4.0, 8  # each stricter choice allows so much less FVU than the one before

@@ -17,7 +17,7 @@ from synth.direction_search import DirectionPrograms
 from synth.proofs import UnitProof
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 KEPT = (Status.PROGRAM, Status.ROUNDED, Status.INACTIVE)  # units whose programs stand for them
 

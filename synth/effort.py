@@ -15,7 +15,7 @@ from synth.search import UnitFailure, evidence_key, search_layer
 from synth.store import KIN, Store
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 
 class Effort:

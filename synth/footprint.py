@@ -13,7 +13,7 @@ from synth.sizes import weigh
 from synth.splits import patches_needed
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 MIB, GIB = 2**20, 2**30
 ON_DEVICE = frozenset({MAPS, GRADIENTS, BATCH})

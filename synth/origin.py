@@ -13,7 +13,7 @@ from synth.errors import InputError
 from synth.store import Store
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 KIND, KEY = "origin", "run"
 
@@ -39,7 +39,7 @@ def job_of(folder: Path, moved: Path | None = None) -> "Job":
 
     Raises InputError where the input is not there or not the same any more.
     """
-    from synth.run import load_job
+    from synth.job import load_job
 
     with Store(folder, create=False) as store:
         path, flags = _origin(store, folder)

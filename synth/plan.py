@@ -17,7 +17,7 @@ from synth.speed import measure
 from synth.splits import patches_needed
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 
 @dataclass(frozen=True)

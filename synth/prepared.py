@@ -27,7 +27,7 @@ from synth.stopwatch import Stopwatch
 from synth.store import FRONT, Store
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 
 Units = tuple[tuple[Candidate, ...], ...]

@@ -18,11 +18,12 @@ from synth.discrete.report import discrete_figures
 from synth.emission import constants_beside
 from synth.evidence import Ranges
 from synth.figures import distances, finite
+from synth.job import Job
 from synth.outputs import run_batches
 from synth.picking import Criteria
 from synth.proofs import UnitProof, verdict_row
 from synth.records import Records
-from synth.run import Job, Progress, Searched, search
+from synth.run import Progress, Searched, search
 from synth.stopwatch import Stopwatch
 from synth.store import CONTROL_FRONT, Store
 from synth.validation import Validation, validate

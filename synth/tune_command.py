@@ -11,7 +11,7 @@ from synth.errors import InputError, Problems
 
 if TYPE_CHECKING:
     from synth.folder import Finished
-    from synth.run import Job
+    from synth.job import Job
     from synth.stimuli.field import Field
 
 FILE = click.Path(path_type=Path)

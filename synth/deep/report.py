@@ -20,7 +20,7 @@ from synth.records import Records
 from synth.splits import Part
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 Row = dict[str, Any]
 

@@ -22,7 +22,7 @@ from synth.search import UnitFailure
 from synth.store import DEEP_FRONT, Store
 
 if TYPE_CHECKING:
-    from synth.run import Job
+    from synth.job import Job
 
 
 @dataclass(frozen=True, eq=False)

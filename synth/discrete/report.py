@@ -17,7 +17,7 @@ from synth.discrete.claims import (
 
 if TYPE_CHECKING:
     from oracles.circuits import Circuit
-    from synth.run import Job
+    from synth.job import Job
 
 Row = dict[str, Any]
 

@@ -20,8 +20,9 @@ from synth.deep.search import _picked
 from synth.errors import InputError
 from synth.evidence import Probes
 from synth.fronts import Candidate
+from synth.job import load_job
 from synth.network import read_network
-from synth.run import load_job, run
+from synth.run import run
 
 ROWS = torch.randn(300, 3, generator=torch.Generator().manual_seed(1))
 

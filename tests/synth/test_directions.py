@@ -25,9 +25,10 @@ from synth.engine import UnitEvidence
 from synth.engines.linear import LinearEngine
 from synth.errors import InputError
 from synth.folder import check_run, open_run
+from synth.job import Job, load_job
 from synth.layers import Layer
 from synth.modules import layer_module
-from synth.run import Job, load_job, run
+from synth.run import run
 from synth.store import Store
 
 FILES = ("directions.json", "programs.json", "summary.json", "certificates.json")

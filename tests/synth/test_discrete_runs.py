@@ -10,9 +10,10 @@ from torch import nn
 
 from synth.config import load_config
 from synth.errors import InputError
+from synth.job import load_job
 from synth.layers import Head
 from synth.network import read_network
-from synth.run import load_job, run
+from synth.run import run
 
 NETWORK = """
 from itertools import product

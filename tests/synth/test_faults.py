@@ -20,8 +20,9 @@ from synth.backends import Workers, connected
 from synth.config import load_config
 from synth.engine import UnitEvidence
 from synth.engines.linear import LinearEngine
+from synth.job import load_job
 from synth.lock import occupy
-from synth.run import load_job, run
+from synth.run import run
 from synth.runs import read_run
 from synth.store import FRONT, Store
 from synth.workers import each

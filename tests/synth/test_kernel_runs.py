@@ -11,7 +11,8 @@ from typed import Home
 
 from synth.assembly import assemble
 from synth.config import load_config
-from synth.run import load_choices, load_job
+from synth.job import load_job
+from synth.run import load_choices
 
 NETWORK = """
 import numpy as np

@@ -33,12 +33,12 @@ from synth.engines.linear import LinearEngine
 from synth.errors import InputError
 from synth.evidence import LEAST, Probes
 from synth.footprint import MIB, Footprint, check_memory, memory_text
+from synth.job import Job, load_job
 from synth.layers import Geometry, Layer
 from synth.machine import available, held
 from synth.needs import MAPS, Load, Memory, Place, moments_bytes, sampled
 from synth.network import Network
 from synth.plan_display import time_text, window_text
-from synth.run import Job, load_job
 from synth.schedule import search_unit
 from synth.search_costs import FEW, NARROW, TELLING, Manner, candidates, manner_of, unit_seconds
 from synth.sizes import Sizes, weigh

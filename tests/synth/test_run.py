@@ -16,8 +16,9 @@ from synth.assembly import assemble
 from synth.config import load_config
 from synth.errors import InputError
 from synth.folder import RESULT_FILES
+from synth.job import Job, load_job
 from synth.outputs import run_batches
-from synth.run import Job, load_choices, load_job, run
+from synth.run import load_choices, run
 from synth.store import Store
 
 NETWORK = """
@@ -195,7 +196,8 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 from synth.config import load_config
-from synth.run import load_job, run
+from synth.job import load_job
+from synth.run import run
 
 config, out, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
 job = load_job(load_config(config, {"run.out": out}))
