@@ -89,12 +89,13 @@ def main() -> int:
     report = Report("lenets", given.seed)
     for name in names:
         with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
-            job = _job(Path(folder), name, given.data, given.jobs, given.seed)
+            job = lenet_job(Path(folder), name, given.data, given.jobs, given.seed)
             _network(report, name, job)
     return report.finish()
 
 
-def _job(folder: Path, name: str, data: Path, jobs: int, seed: int) -> Job:
+def lenet_job(folder: Path, name: str, data: Path, jobs: int, seed: int) -> Job:
+    """A run of a LeNet that accepts whatever there is, into a folder."""
     (folder / "case.py").write_text(
         f"import sys\nfrom functools import partial\nfrom pathlib import Path\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
