@@ -190,8 +190,8 @@ def test_an_engine_that_is_not_installed_is_told_before_work_starts(home, monkey
 def test_with_julia_auto_takes_pysr(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pysr, "_has_julia", lambda: True)
     names, note = automatic(lambda engine: engine.name != "kernel")
-    assert names == ("linear", "template", "enumeration", "pysr")
-    assert note == "engines: linear, template, enumeration, pysr"
+    assert names == ("linear", "discrete", "template", "enumeration", "pysr")
+    assert note == "engines: linear, discrete, template, enumeration, pysr"
 
 
 def test_without_operon_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
