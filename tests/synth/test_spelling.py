@@ -19,8 +19,8 @@ SEQUENCE = torch.linspace(-2, 3, 48).view(2, 4, 6)
 FLAT = torch.linspace(0.5, 3, 8).view(2, 4)
 
 PLAIN = """relu relu6 leaky_relu hardtanh sigmoid tanh gelu silu hardsigmoid hardswish elu selu celu
-softplus mish hardshrink softshrink sign abs neg exp log sqrt rsqrt square reciprocal sin cos erf max min
-sum mean var std squeeze amax amin"""
+softplus mish hardshrink softshrink sign abs neg exp log sqrt rsqrt square reciprocal sin cos erf
+max min sum mean var std squeeze amax amin"""
 SAME = "alias clone detach contiguous lift_fresh lift_fresh_copy"
 
 CALLS: dict[str, tuple[Any, ...]] = {
