@@ -120,6 +120,7 @@ ARITHMETIC = [
     Case("Add", [MAP, drawn(4, 1, 1)]),
     Case("Add", [number(2.0), MAP], {}, 7),
     Case("Sub", [MAP, number(0.5)]),
+    Case("Sign", [FLAT]),
     Case("Sub", [floats(1.0), MAP]),
     Case("Mul", [MAP, MAP]),
     Case("Mul", [MAP, drawn(1, 8)]),

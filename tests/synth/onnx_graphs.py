@@ -40,6 +40,21 @@ GRAPHS = {
         node("Where", "open ones wide", "target"),
         node("Expand", "x target", "y"),
     ],
+    "comparisons as numbers": [
+        node("Greater", "x a1", "above"),
+        node("Less", "a1 x", "again"),
+        node("Cast", "above", "f", to=FLOAT),
+        node("Cast", "again", "g", to=FLOAT),
+        node("Sum", "f g x", "y"),
+    ],
+    "expand where a size is greater": [
+        node("ConstantOfShape", "four", "ones", value=numpy_helper.from_array(ints(1))),
+        node("Greater", "wide ones", "open"),
+        node("Where", "open wide ones", "target"),
+        node("Less", "ones target", "larger"),
+        node("Where", "larger target ones", "same"),
+        node("Expand", "x same", "y"),
+    ],
     "resize to twice the shape": [
         node("Shape", "x", "s"),
         node("Slice", "s two1 four1", "space"),

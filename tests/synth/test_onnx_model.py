@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx_making import LATEST, drawn, floats, ints, model, saved
+from onnx_making import LATEST, drawn, floats, ints, model, number, saved
 from torch import nn
 
 from synth.errors import InputError
@@ -290,6 +290,23 @@ def test_values_of_the_input_decide_no_shape(tmp_path: Path) -> None:
     ]
     message = told(saved(model(nodes, {"x": ("N", 3)}, ["y"], {}), tmp_path))
     assert "node odd (Reshape): its shape is computed from the values" in message
+
+
+@pytest.mark.parametrize("ways", [["Sign"], ["Greater", "Cast"]])
+def test_units_that_jump_are_read(ways: list[str], tmp_path: Path) -> None:
+    """Signs, and comparisons with zero that are made numbers, are heads."""
+    node, names = helper.make_node, ["h", *(f"h{i}" for i in range(len(ways)))]
+    attributes = {"Cast": {"to": onnx.TensorProto.FLOAT}}
+    beside = {"Greater": ["zero"]}
+    steps = [
+        node(way, [names[i], *beside.get(way, [])], [names[i + 1]], **attributes.get(way, {}))
+        for i, way in enumerate(ways)
+    ]
+    last = node("Identity", [names[-1]], ["y"])
+    nodes = [node("Gemm", ["x", "w"], ["h"], "dense", transB=1), *steps, last]
+    made = model(nodes, {"x": ("N", 3)}, ["y"], {"w": drawn(5, 3), "zero": number(0.0)})
+    (layer,) = read_network(read_model(saved(made, tmp_path)), torch.zeros(1, 3)).layers
+    assert {head.op for head in layer.heads} == {"sign" if ways == ["Sign"] else "step"}
 
 
 def test_constant_weights_may_be_computed(tmp_path: Path) -> None:
