@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,13 @@ def _jobs(folder: Path, data: Path, jobs: int, seed: int) -> dict[str, Job]:
 
 def _network(report: Report, name: str, job: Job, total: EngineTally, jobs: int, seed: int) -> None:
     """Some units of each layer, and a row for each engine."""
-    tally, shortened, units = EngineTally(), dict.fromkeys(ENGINES, 0), 0
+    tally, shortened, units = EngineTally(), Counter[str](), 0
     for evidence in gather(job.network, job.probes, seed=seed):
         chosen = _spread(evidence.layer.units)
-        searched = Parallel(n_jobs=jobs)(delayed(_unit)(evidence, c, seed) for c in chosen)
-        for unit in searched:  # type: ignore[union-attr]
+        searched: Sequence[Any] = Parallel(n_jobs=jobs)(
+            delayed(_unit)(evidence, c, seed) for c in chosen
+        )  # type: ignore[assignment]
+        for unit in searched:
             tally.add(unit)
             total.add(unit)
             if (engine := _shortest(unit)) is not None:
