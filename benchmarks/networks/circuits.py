@@ -89,7 +89,7 @@ def adder(seed: int) -> nn.Module:
     return module.eval()
 
 
-EPOCHS, SPARSE = 6000, 3e-4  # of the sum of sizes: three times more, and it errs
+EPOCHS, SPARSE = 6000, 3e-5
 
 
 def _circuits(head: str) -> list[Planted]:
