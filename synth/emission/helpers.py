@@ -4,8 +4,10 @@ import ast
 import builtins
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from symtable import symtable
 from typing import Any
 
@@ -267,25 +269,41 @@ def _tidy(expression: str) -> str:
 
 
 def _return(body: str, indent: int, support: Mapping[str, str]) -> str:
-    parts, rest = _named_parts(body)
+    parts, rest = named_parts(body)
     lines = [f"{' ' * indent}{name} = {renamed(part, support)}" for name, part in parts.items()]
     return "\n".join([*lines, returned(renamed(rest, support), indent=indent)])
 
 
-def _named_parts(body: str) -> tuple[dict[str, str], str]:
+def named_parts(body: str) -> tuple[dict[str, str], str]:
     """Calls that a long text repeats, under names of their own, innermost first; and the rest."""
     parts: dict[str, str] = {}
+    taken = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
+    free = (name for i in count(1) if (name := f"part_{i}") not in taken)
     while len(body) > LONG and "lambda" not in body and (part := _repeated(body)):
-        name = f"part_{len(parts) + 1}"
+        name = next(free)
         parts[name] = part
-        body = _tidy(body.replace(part, name))
+        body = ast.unparse(_Named(part, name).visit(ast.parse(body, mode="eval")))
     return parts, body
 
 
 def _repeated(body: str) -> str:
     """The shortest call that is more than once in a text; empty if there is none."""
-    found = (ast.unparse(node) for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Call))
-    return min((call for call in found if body.count(call) > 1), key=len, default="")
+    calls = (node for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Call))
+    found = Counter(map(ast.unparse, calls))
+    return min((call for call, times in found.items() if times > 1), key=len, default="")
+
+
+@dataclass(frozen=True)
+class _Named(ast.NodeTransformer):
+    """Puts a name in the place of every call of a text."""
+
+    call: str
+    name: str
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if ast.unparse(node) == self.call:
+            return ast.Name(self.name)
+        return self.generic_visit(node)
 
 
 def _arguments(primitive: Primitive) -> list[str]:

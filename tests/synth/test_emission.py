@@ -34,6 +34,7 @@ from grammars.program import call, const, linear, tap
 from grammars.text import format_program, parse_program
 from synth.assembly import assemble, bank_module, names_of, own_program
 from synth.emission import WEIGHTS_FILE, emit
+from synth.emission.helpers import named_parts
 from synth.emission.plan import is_long
 
 ALLOWED = {"torch", "json", "pathlib", "math", "operator", "builtins"}
@@ -329,3 +330,15 @@ def test_own_program_is_written_in_full(tmp_path: Path) -> None:
     result = emitted(network, tmp_path, choose=lambda la: choice(la, {0: program}))
     texts = {unit: text for _, unit, text in result.lines()}
     assert parse_program(texts[0], result.names, CORE) == program
+
+
+def test_repeated_calls_get_names_of_their_own() -> None:
+    """The value stays, also where a call ends another's text, or a name is taken already."""
+    body = " + ".join([*["max(x, part_1)*amax(x, part_1)"] * 4, *["amax(max(x, part_1), y)"] * 3])
+    parts, rest = named_parts(body)
+    assert parts and "part_1" not in parts and len(rest) < len(body)
+    known = {"x": 2.0, "y": 5.0, "part_1": 3.0, "max": max, "amax": lambda a, b: a + 10 * b}
+    wanted = eval(body, dict(known))
+    for name, part in parts.items():
+        known[name] = eval(part, dict(known))
+    assert eval(rest, dict(known)) == wanted
