@@ -96,7 +96,7 @@ def _case(case: Case, seed: int) -> dict[str, Any]:
     found = _searched(unit, seed)
     seconds = time.perf_counter() - start
     best = min(found.front, key=_score)
-    program = _renamed(best.program)
+    program = _over(best.program, [tap(BANK, i) for i in range(case.inputs)])
     snapped = _snapped(program)
     wide = inputs_of(case, JUDGED, seed=seed + 1, reach=WIDER * REACH).numpy()
     wanted = values(truth, wide, grammar)
@@ -112,7 +112,7 @@ def _case(case: Case, seed: int) -> dict[str, Any]:
         "left_of_network": error_of(best),
         "formula_left_of_network": noise,
         "bits": best.bits,
-        "bits_formula": program_bits(_on(truth, evidence), unit.scope, grammar),
+        "bits_formula": program_bits(_over(truth, unit.scope.taps), unit.scope, grammar),
         "engine": best.engine,
         "seconds": round(seconds, 1),
         "engine_seconds": {c.engine: round(c.seconds, 1) for c in found.costs},
@@ -167,19 +167,12 @@ def _rival(
     return {"right": left < SMALL, "left_wider": left, "found": text[:300], "seconds": took}
 
 
-def _renamed(program: Node) -> Node:
-    """A program over the bank that the formulas are written in."""
+def _over(program: Node, taps: Sequence[Node]) -> Node:
+    """A program over other inputs, by their channels."""
     if program.op == "tap":
-        return tap(BANK, int(program["channel"]))  # type: ignore[arg-type]
-    return Node(program.op, tuple(map(_renamed, program.args)), program.params)
-
-
-def _on(program: Node, evidence: LayerEvidence) -> Node:
-    """A formula over the inputs as the network has them."""
-    if program.op == "tap":
-        return evidence.layer.scope.taps[int(program["channel"])]  # type: ignore[arg-type]
-    args: Sequence[Node] = [_on(a, evidence) for a in program.args]
-    return Node(program.op, tuple(args), program.params)
+        return taps[int(program["channel"])]  # type: ignore[arg-type]
+    args = tuple(_over(arg, taps) for arg in program.args)
+    return Node(program.op, args, program.params)
 
 
 def _snapped(program: Node) -> Node:
