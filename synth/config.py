@@ -65,7 +65,8 @@ class SearchConfig:
     `patches_per_weight` of a unit on fit. `families` says whether units of one form are sought,
     which are then written together (`synth.families`). `templates` are a user's own shapes for
     the engine "template" (`synth.formulas.templates`). `deep` is an earlier bank, as "input", that
-    the units of the layers behind it are written over too (`synth.deep`).
+    the units of the layers behind it are written over too, or pairs of a bank and an earlier one
+    (`synth.deep`).
     """
 
     layers: tuple[str, ...] = _key(rules.NAMES, ("*",))
@@ -81,7 +82,7 @@ class SearchConfig:
     patches_per_weight: float = _key(rules.POSITIVE, 2.0)
     families: bool = _key(rules.FLAG, True)
     templates: tuple[str, ...] = _key(rules.NAMES, ())
-    deep: str | None = _key(rules.NAME, None)
+    deep: str | tuple[tuple[str, str], ...] | None = _key(rules.BANKS, None)
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,15 @@ def _to_pairs(value: dict[str, float]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted((name, float(weight)) for name, weight in value.items()))
 
 
+def _are_banks(value: object) -> bool:
+    pairs = isinstance(value, dict) and bool(value) and _is_texts([*value, *value.values()])
+    return pairs or _is_text(value)
+
+
+def _to_banks(value: str | dict[str, str]) -> str | tuple[tuple[str, str], ...]:
+    return value if isinstance(value, str) else tuple(value.items())
+
+
 def _number(expected: str, accepts: Callable[[float], bool]) -> Rule:
     return Rule(f"a number {expected}", lambda v: _is_number(v) and accepts(v), float)
 
@@ -137,7 +146,7 @@ VALUES = Rule(
 NUMBER = Rule("a number", _is_number, float)
 FILES = Rule("a list of paths", _is_texts, tuple, file=_file)
 PATH = Rule("the path of a folder", _is_text)
-NAME = Rule("a name", _is_text)
+BANKS = Rule("a name, or a table of bank = earlier bank", _are_banks, _to_banks)
 NAMES = Rule("a list of names, at least one", lambda v: bool(v) and _is_texts(v), tuple)
 CHOICE = Rule(f"a list of some of {', '.join(CONTROLS)}, maybe none", _is_controls, tuple)
 WEIGHTS = Rule("a table of primitive = weight with weights above 0", _is_weights, _to_pairs)

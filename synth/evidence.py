@@ -30,6 +30,10 @@ LEAST = 2048  # patches that are kept in any case
 Maps = Callable[[], Iterable[Tensor]]
 """The maps (N, C, H, W) of a source, a batch at a time: they are read more than once."""
 
+Pre = Callable[[Tensor], Tensor]
+"""The pre-activations (N·h·w, U) float64 of units from maps (N, C, H, W) of their source, in the
+order of patches."""
+
 
 @dataclass(frozen=True, eq=False)
 class Probes:
@@ -169,16 +173,24 @@ class Walks:
         return np.concatenate(parts)
 
 
-def evidence_of(layer: Layer, fit: Maps, select: Maps, *, seed: int) -> LayerEvidence:
-    """Evidence of a layer whose source has these maps on fit and on select."""
+def evidence_of(
+    layer: Layer, fit: Maps, select: Maps, *, seed: int, through: Pre | None = None
+) -> LayerEvidence:
+    """Evidence of a layer whose source has these maps on fit and on select.
+
+    Its units are computed by its weights, or `through` something else.
+    """
     survey = Survey(layer)
-    for patches in _patches(layer, fit()):
-        survey.add(patches)
-    ranges, count = _ranges(layer, survey, select())
+    for patches, pre in _rows(layer, fit(), through):
+        survey.add(patches, pre)
+    ranges, count = _ranges(layer, survey, select(), through)
     sample = _sample(survey, count, seed)
-    pairs = ((fit(), sample.fit), (select(), sample.select))
-    patches = np.concatenate([_picked(layer, maps, rows) for maps, rows in pairs])
-    pre = layer.pre(patches)
+    pairs = ((fit, sample.fit), (select, sample.select))
+    patches = np.concatenate([_picked(layer, maps(), rows) for maps, rows in pairs])
+    if through is None:
+        pre = layer.pre(patches)
+    else:
+        pre = np.concatenate([_passed(layer, maps(), rows, through) for maps, rows in pairs])
     target = activations(layer, torch.from_numpy(pre)).numpy()
     target[:, ranges.constant] = target[0, ranges.constant].astype(np.float32) + 0.0  # no −0
     return LayerEvidence(ranges, sample, survey.moments, patches, pre, target)
@@ -189,12 +201,14 @@ def kept_rows(layer: Layer) -> int:
     return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row_bytes(layer)))
 
 
-def _ranges(layer: Layer, survey: Survey, select: Iterable[Tensor]) -> tuple[Ranges, int]:
+def _ranges(
+    layer: Layer, survey: Survey, select: Iterable[Tensor], through: Pre | None
+) -> tuple[Ranges, int]:
     """The layer's ranges, and how many patches select has."""
     low, high, count = survey.lower, survey.upper, 0
     least, most = survey.low, survey.high
-    for patches in _patches(layer, select):
-        values = activations(layer, layer.pre(patches.double()))
+    for patches, pre in _rows(layer, select, through):
+        values = activations(layer, pre)
         low, high = torch.minimum(low, patches.amin(0)), torch.maximum(high, patches.amax(0))
         least = torch.minimum(least, values.amin(0))
         most = torch.maximum(most, values.amax(0))
@@ -214,13 +228,21 @@ def _still(layer: Layer, moves: Tensor) -> Tensor:
     return torch.stack([~(weight[c] != 0)[part].any() for c, part in enumerate(parts)])
 
 
-def _patches(layer: Layer, sources: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The layer's patches (n, width), so many at a time that they stay small."""
+def _rows(
+    layer: Layer, sources: Iterable[Tensor], through: Pre | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The layer's patches (n, width), and its units' pre-activations (n, U) float64 there."""
+    for maps in _parts(layer, sources):
+        patches = layer.geometry.patches(maps)
+        yield patches, through(maps) if through else layer.pre(patches.double())
+
+
+def _parts(layer: Layer, sources: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Maps of the layer's source, so few at a time that their patches stay small."""
     places = layer.out_shape[1] * layer.out_shape[2]
     size = max(1, CHUNK_FLOATS // (places * max(layer.width, layer.units)))
     for maps in sources:
-        for part in maps.split(size):
-            yield layer.geometry.patches(part)
+        yield from maps.split(size)
 
 
 def _picked(layer: Layer, sources: Iterable[Tensor], rows: np.ndarray) -> np.ndarray:
@@ -232,6 +254,18 @@ def _picked(layer: Layer, sources: Iterable[Tensor], rows: np.ndarray) -> np.nda
         low, high = np.searchsorted(rows, [start, stop])
         for part in (wanted[low:high] - start).split(max(1, CHUNK_FLOATS // layer.width)):
             parts.append(layer.geometry.patches_at(maps, part.to(maps.device)).cpu())
+        start = stop
+    return torch.cat(parts).numpy()
+
+
+def _passed(layer: Layer, sources: Iterable[Tensor], rows: np.ndarray, through: Pre) -> np.ndarray:
+    """The pre-activations (m, U) at sorted `rows`, counted over all samples and positions."""
+    places, start, parts = layer.out_shape[1] * layer.out_shape[2], 0, []
+    for maps in _parts(layer, sources):
+        stop = start + len(maps) * places
+        low, high = np.searchsorted(rows, [start, stop])
+        if low < high:
+            parts.append(through(maps)[rows[low:high] - start].cpu())
         start = stop
     return torch.cat(parts).numpy()
 

@@ -11,13 +11,13 @@ from synth.backends import Workers, check_workers
 from synth.basis import directions_of, read_basis
 from synth.config import Config, select_layers
 from synth.deep.evidence import deep_layer
-from synth.deep.reach import Reach
+from synth.deep.reach import Reach, asked_reaches
 from synth.devices import check_device
 from synth.directions import Directions
 from synth.discrete.circuits import Discrete, level_of
 from synth.discrete.declared import check_values, with_alphabets
 from synth.engine_checks import asked_engines, usable_engine
-from synth.errors import InputError, Problems, nearest
+from synth.errors import InputError, Problems
 from synth.evidence import Probes
 from synth.fingerprint import code_digest
 from synth.inputs import Probes as ProbeSet
@@ -32,8 +32,6 @@ from synth.records import Records
 from synth.search import GrammarSpec, SearchSettings
 from synth.splits import Parts, Split, check_enough, parts, split
 from synth.trial import check_fit
-
-INPUT = "input"  # what users call the only input, whatever the network does
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +83,8 @@ class Job:
 
     def named(self, given: Mapping[tuple[str, int], str]) -> Records:
         """Records under names of which some are given, by layer and channel."""
-        beside = (*(d.layer for d in self.directions), *map(deep_layer, self.deep))
-        banks = (*self.network.layers, *beside)
+        deep = (layer for reach in self.deep for layer in (reach.of, deep_layer(reach)))
+        banks = (*self.network.layers, *(d.layer for d in self.directions), *deep)
         return Records(names_of(banks, self.grammar, given), self.grammar)
 
     @property
@@ -129,11 +127,11 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     known = network and problems.attempt(directions_of, basis, network.layers)
     deep = None
     if network and layers:
-        deep = problems.attempt(_reaches, network, layers, config.search.deep)
+        deep = problems.attempt(asked_reaches, network, layers, config.search.deep)
     if not (network and probes and grammar and chosen and layers):
         return None
     searched = [la for la in network.layers if la.name in layers]
-    searched += [d.layer for d in known or ()]
+    searched += [*(d.layer for d in known or ()), *map(deep_layer, deep or ())]
     problems.attempt(_check_probes, searched, chosen, config)
     names, note = asked_engines(config, grammar, searched, problems)
     discrete = problems.attempt(_discrete, network, probes, grammar, config)
@@ -167,24 +165,6 @@ def _network(
     example = probes.inputs.batch(0, 1)
     network = problems.attempt(read_network, module, example, judged=judged)
     return with_alphabets(network, values) if network and values else network
-
-
-def _reaches(network: Network, layers: Sequence[str], bank: str | None) -> tuple[Reach, ...]:
-    """The layers that are to be written over an earlier bank too. Raises InputError where there is
-    no such bank, or one of the layers cannot be."""
-    if bank is None:
-        return ()
-    if bank == INPUT and len(network.input_names) == 1:
-        (bank,) = network.input_names
-    if bank not in network.banks:
-        hint = nearest(bank, (INPUT, *network.banks))
-        raise InputError(f"search.deep: there is no bank {bank!r}.{hint}")
-    asked = [la for la in network.layers if la.name in layers and la.source != bank]
-    with Problems() as problems:
-        found = [problems.attempt(Reach, network, layer, bank) for layer in asked]
-        if not asked:
-            problems.add(f"search.deep: every layer that is searched reads {bank!r} anyway.")
-    return tuple(reach for reach in found if reach)
 
 
 def _discrete(

@@ -73,7 +73,8 @@ def _evidence() -> LayerEvidence:
     layer = Layer("unit", "source", *shapes, Geometry((1, 1)), weight, np.zeros(1), head)
     patches = random.standard_normal((2 * ROWS, FAN)).astype(np.float32)
     survey = Survey(layer)
-    survey.add(torch.from_numpy(patches[:ROWS]))
+    rows = torch.from_numpy(patches[:ROWS])
+    survey.add(rows, layer.pre(rows.double()))
     constant = torch.tensor([False])
     numbers = survey.lower, survey.upper, survey.variance, survey.span, constant
     ranges = Ranges(layer, *(t.numpy() for t in numbers))

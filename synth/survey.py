@@ -64,9 +64,8 @@ class Survey:
         self._squares: Tensor | float = 0.0
         self._top, self._near = _Extremes(), _Extremes()
 
-    def add(self, patches: Tensor) -> None:
-        """A batch of patches (n, width)."""
-        pre = self.layer.pre(patches.double())
+    def add(self, patches: Tensor, pre: Tensor) -> None:
+        """A batch of patches (n, width), and the units' pre-activations (n, U) float64 there."""
         values = activations(self.layer, pre)
         rows = self._blocks(patches)
         self._gram += rows.mT @ rows

@@ -1,12 +1,10 @@
 """What probes say of a layer over an earlier bank."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from synth.batches import Inputs
@@ -18,24 +16,10 @@ SUFFIX = ":deep"  # of the bank that such units are
 RIDGE = 1e-9  # of the mean square of the columns: some may not move at all
 
 
-@dataclass(frozen=True, eq=False)
-class Through(Layer):
-    """A layer whose pre-activations are what a `Reach` computes, not its weights."""
-
-    reach: Reach | None = None
-
-    def pre(self, patches: Any) -> Any:
-        """Pre-activations (rows, U) float64 of patches (rows, C·H·W)."""
-        assert self.reach is not None
-        if isinstance(patches, np.ndarray):
-            return self.reach.pre(torch.from_numpy(patches)).numpy()
-        return self.reach.pre(patches)
-
-
 def deep_layer(reach: Reach) -> Layer:
     """The units over the bank, as a layer of no weights yet."""
     of = reach.of
-    none = np.zeros((of.units, int(np.prod(reach.shape))), dtype=np.float32)
+    none = np.zeros((of.units, reach.columns), dtype=np.float32)
     return Layer(
         name=f"{of.name}{SUFFIX}",
         source=reach.source,
@@ -54,7 +38,7 @@ def deep_evidence(reach: Reach, probes: Probes, *, seed: int) -> LayerEvidence:
     bank that are nearest to the units' pre-activations."""
     blank = deep_layer(reach)
     parts = (partial(_maps, reach, inputs) for inputs in (probes.fit, probes.select))
-    found = evidence_of(Through(**vars(blank), reach=reach), *parts, seed=seed)
+    found = evidence_of(blank, *parts, seed=seed, through=reach.pre)
     return replace(found, ranges=replace(found.ranges, layer=_nearest(blank, found)))
 
 

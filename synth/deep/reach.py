@@ -1,71 +1,101 @@
-"""A layer as a function of an earlier bank: what it computes from that bank alone.
-
-For now both are flat: the layer has no space, and its units read all of the bank.
-"""
+"""A bank as a function of an earlier one: what it computes from that bank alone."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor, fx
 
-from synth.errors import InputError
-from synth.layers import Geometry, Layer, as_maps, like
+from synth.deep.target import shape_of, target_of
+from synth.deep.window import window_of
+from synth.errors import InputError, Problems, nearest
+from synth.layers import Geometry, Layer, Shape, as_maps, like
 from synth.network import Network
+from synth.nodes import module_path
+from synth.parts import LayerNodes
 
-COLUMNS = 4096  # of the bank, at most
+INPUT = "input"  # what users call the only input, whatever the network does
+COLUMNS = 4096  # of the bank that a unit reads, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """The units of the layer `of` over the bank `source`, through the layers between."""
+    """The units of the bank `target` over the bank `source`, through all that lies between.
+
+    With maps, each place of the target reads a window of the source. Near the border a program
+    reads zeros beyond the source, where the layers between may have read others: what that costs
+    is part of its error.
+    """
 
     network: Network
-    of: Layer
+    target: str
     source: str
 
     def __post_init__(self) -> None:
         problem = next(self._problems(), None)
         if problem:
-            raise InputError(f"search.deep: layer {self.of.name!r} {problem}.")
+            raise InputError(f"search.deep: {self.target!r} {problem}.")
+
+    @cached_property
+    def of(self) -> Layer:
+        """The units that are written."""
+        return self._target[0]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the bank."""
-        value = self._start.meta["val"]
-        channels, height, width = as_maps(value).shape[1:]
-        return int(channels), int(height), int(width)
+    def nodes(self) -> LayerNodes:
+        """Where they lie in the graph."""
+        return self._target[1]
 
     @property
+    def shape(self) -> Shape:
+        """(C, H, W) of the source."""
+        return shape_of(self._start)
+
+    @cached_property
     def geometry(self) -> Geometry:
-        """All of the bank at once."""
-        return Geometry(self.shape[1:])
+        """The window of the source that a place of the target depends on."""
+        return window_of(self._traced, self.shape, self.of.out_shape[1:])
+
+    @property
+    def columns(self) -> int:
+        """How many numbers of the source a unit may read."""
+        return self.shape[0] * math.prod(self.geometry.window)
 
     @cached_property
     def skipped(self) -> tuple[str, ...]:
-        """The layers that nothing else reads once this one reads the bank."""
+        """The layers that nothing else reads once the target reads the source."""
         needed = self._needed
         return tuple(
             la.name
             for la in self.network.layers
-            if la is not self.of and self._node(la.name) not in needed
+            if la.name != self.target and self._node(la.name) not in needed
         )
 
-    def pre(self, columns: Tensor) -> Tensor:
-        """Pre-activations (n, U) float64 of rows (n, C·H·W) of the bank."""
+    def pre(self, maps: Tensor) -> Tensor:
+        """Pre-activations (n·h·w, U) float64 of maps (n, C, H, W) of the source, in the order of
+        patches."""
         wide = self._wide
         start = wide.runner.by_name[self._start.name]
-        device = next(iter(wide.module.parameters()), torch.empty(0)).device
-        maps = columns.to(device, torch.float64).unflatten(1, self.shape)
-        values = wide.runner.constants | {start: like(maps, start.meta["val"].dim())}
+        device = next(iter(wide.module.parameters()), maps).device
+        moved = maps.to(device, torch.float64)
+        values = wide.runner.constants | {start: like(moved, start.meta["val"].dim())}
         with torch.no_grad():
             for name in self._between:
                 node = wide.runner.by_name[name]
                 values[node] = wide.runner.run(node, values)
-        source = as_maps(values[wide.runner.source(self.of.name)])
-        return self.of.pre(self.of.geometry.patches(source)).to(columns.device)
+        read = as_maps(values[wide.runner.by_name[self.nodes.source]])
+        return self.of.pre(self.of.geometry.patches(read)).to(maps.device)
+
+    def _traced(self, maps: Tensor) -> Tensor:
+        """Pre-activations as maps (n, U, h, w)."""
+        places = self.of.out_shape[1:]
+        return self.pre(maps).unflatten(0, (len(maps), *places)).movedim(-1, 1)
+
+    @cached_property
+    def _target(self) -> tuple[Layer, LayerNodes]:
+        return target_of(self.network, self.target)
 
     @cached_property
     def _wide(self) -> Network:
@@ -78,35 +108,91 @@ class Reach:
     def _node(self, bank: str) -> fx.Node:
         return self.network.runner.by_name[self.network.banks[bank]]
 
+    @property
+    def _read(self) -> fx.Node:
+        """What the units read."""
+        return self.network.runner.by_name[self.nodes.source]
+
     @cached_property
     def _between(self) -> list[str]:
-        """The nodes from behind the bank to what the layer reads, in order."""
-        before = _ancestors(self.network.runner.source(self.of.name), {self._start})
+        """The nodes from behind the source to what the units read, in order."""
+        before = _ancestors(self._read, {self._start})
         return [n.name for n in self.network.runner.steps if n in before and n != self._start]
 
     @cached_property
     def _needed(self) -> set[fx.Node]:
-        """The nodes that some output depends on if the layer reads the bank."""
-        cut = self.network.runner.cut(self.of.name)
+        """The nodes that some output depends on if the target reads the source."""
+        cut = self.network.runner.by_name[self.nodes.last]
         found: set[fx.Node] = set()
         for output in self.network.output_nodes:
             found |= _ancestors(output, {cut})
         return found | _ancestors(self._start, set()) if cut in found else found
 
     def _problems(self) -> Iterator[str]:
-        network, name = self.network, self.of.name
-        if self.of.out_shape[1:] != (1, 1):
-            yield "has maps of its own: deep programs are for layers without space"
-        source = network.runner.source(name)
-        before = _ancestors(source, {self._start})
-        if self._start not in before:
+        before = _ancestors(self._read, {self._start})
+        if self._start not in before or self.target == self.source:
             yield f"does not depend on {self.source!r}"
-        others = [n.name for n in network.runner.inputs if n in before and n != self._start]
+        inputs = (n for n in self.network.runner.inputs if n in before and n != self._start)
+        others = [n.name for n in inputs]
         if others:
             yield f"depends on {', '.join(others)} beside {self.source!r}"
-        if math.prod(self.shape) > COLUMNS:
-            read = f"would read {math.prod(self.shape)} numbers of {self.source!r}"
-            yield f"{read}, more than {COLUMNS}"
+        if self.columns > COLUMNS:
+            yield f"would read {self.columns} numbers of {self.source!r}, more than {COLUMNS}"
+
+
+def asked_reaches(
+    network: Network, layers: Sequence[str], asked: str | Sequence[tuple[str, str]] | None
+) -> tuple[Reach, ...]:
+    """What is to be written over an earlier bank too: pairs of a bank and the earlier one, or the
+    one that all `layers` behind it are written over.
+
+    Raises InputError, with every problem, where there is no such bank or one cannot be.
+    """
+    with Problems() as problems:
+        pairs = list(_pairs(network, layers, asked, problems))
+        found = [problems.attempt(Reach, network, *pair) for pair in pairs]
+    return tuple(reach for reach in found if reach)
+
+
+def _pairs(
+    network: Network,
+    layers: Sequence[str],
+    asked: str | Sequence[tuple[str, str]] | None,
+    problems: Problems,
+) -> Iterator[tuple[str, str]]:
+    """What is written, and over what; what is no bank is a problem."""
+    if isinstance(asked, str):
+        source = problems.attempt(_known, network, asked)
+        behind = [name for name in layers if network.layer(name).source != source]
+        yield from ((name, source) for name in behind if source)
+        if source and not behind:
+            problems.add(f"search.deep: every layer that is searched reads {source!r} anyway.")
+        return
+    for pair in asked or ():
+        target, source = (problems.attempt(_known, network, bank) for bank in pair)
+        if target and source:
+            yield target, source
+
+
+def _known(network: Network, name: str) -> str:
+    """The bank of that name, or the last one that a module of that name makes; the only input has
+    two names."""
+    if name == INPUT and len(network.input_names) == 1:
+        return network.input_names[0]
+    made = [bank for bank, path in _made(network) if f"{path}.".startswith(f"{name}.")]
+    if name in network.banks or made:
+        return name if name in network.banks else made[-1]
+    raise InputError(
+        f"search.deep: there is no bank or module {name!r}.{nearest(name, (INPUT, *network.banks))}"
+    )
+
+
+def _made(network: Network) -> Iterator[tuple[str, str]]:
+    """Each bank with the path of the module that makes it, in the order of the graph."""
+    banks = {node: bank for bank, node in network.banks.items()}
+    for node in network.graph.nodes:
+        if node.name in banks:
+            yield banks[node.name], module_path(node)
 
 
 def _ancestors(node: fx.Node, ends: set[fx.Node]) -> set[fx.Node]:

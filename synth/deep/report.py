@@ -15,7 +15,6 @@ from synth.discrete.claims import answer_row
 from synth.figures import distances, finite
 from synth.network import Network
 from synth.outputs import run_batches
-from synth.parts import LayerNodes
 from synth.records import Records
 from synth.splits import Part
 
@@ -81,14 +80,11 @@ def _figures(job: "Job", choices: Sequence[LayerChoice], programs: DeepPrograms)
 def deep_network(network: Network, programs: DeepPrograms) -> Network:
     """The network with the layer where it reads the bank, for its replacement."""
     reach = programs.reach
-    name, nodes = reach.of.name, network.nodes[reach.of.name]
-    moved = LayerNodes(nodes.linear, nodes.last, network.banks[reach.source])
-    layer = replace(programs.choice.layer, name=name)
-    return replace(
-        network,
-        layers=tuple(layer if la.name == name else la for la in network.layers),
-        nodes={**network.nodes, name: moved},
-    )
+    moved = replace(reach.nodes, source=network.banks[reach.source])
+    others = (la for la in network.layers if la.name != reach.target)
+    layer = replace(programs.choice.layer, name=reach.target)
+    nodes = {**network.nodes, reach.target: moved}
+    return replace(network, layers=(*others, layer), nodes=nodes)
 
 
 def _distances(job: "Job", module: nn.Module, part: Part) -> Row:

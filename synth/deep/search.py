@@ -87,8 +87,9 @@ def _is_refuted(answer: Answer | None) -> bool:
 def _answer(
     job: "Job", reach: Reach, evidence: LayerEvidence, channel: int, program: Node
 ) -> Answer | None:
-    """What is so of a program at all inputs; None where they may be any."""
-    if job.discrete is None:
+    """What is so of a program at all inputs; None where they may be any, or where its unit is
+    not of a layer."""
+    if job.discrete is None or reach.target not in job.network.nodes:
         return None
     epsilon = epsilon_of(evidence.ranges, channel, job.criteria.max_error)
     return deep_answer(job.discrete, reach, channel, program, epsilon)

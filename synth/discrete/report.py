@@ -44,6 +44,8 @@ def _row(discrete: Discrete, circuit: "Circuit") -> Row:
 
 
 def _deep_row(discrete: Discrete, programs: DeepPrograms) -> Row:
+    if programs.reach.target not in discrete.network.nodes:
+        return {"verdict": "unknown", "reason": f"{programs.reach.target} is no layer"}
     if not programs.is_whole:
         return {"verdict": "unknown", "reason": "some unit has no program over the bank"}
     return _row(discrete, deep_circuit(discrete, programs.choice, programs.reach))

@@ -36,8 +36,8 @@ def measured(act):
 
 
 survey = Survey(layer)
-survey.add(patches[:2])
-_, added = measured(lambda: survey.add(patches[2:]))
+survey.add(patches[:2], layer.pre(patches[:2].double()))
+_, added = measured(lambda: survey.add(patches[2:], layer.pre(patches[2:].double())))
 moments, shrunk = measured(lambda: survey.moments)
 _, factored = measured(lambda: _factor(moments.gram[0], np.zeros({COLUMNS} + 1)))
 print(json.dumps([added, shrunk, factored]))

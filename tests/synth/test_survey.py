@@ -21,7 +21,7 @@ def surveyed(layer: Layer, patches: torch.Tensor, size: int) -> Survey:
     """A survey of patches that come so many at a time."""
     survey = Survey(layer)
     for part in patches.split(size):
-        survey.add(part)
+        survey.add(part, layer.pre(part.double()))
     return survey
 
 
