@@ -122,27 +122,26 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     for name in config.search.engines:
         problems.attempt(usable_engine, name, config)
     chosen = probes and problems.attempt(split, probes, config, config.run.seed)
-    network = _network(config, module, probes, problems)
+    read = _network(config, module, probes, problems)
+    network = read and read.on(device)
     layers = network and problems.attempt(_selected, network, config)
     known = network and problems.attempt(directions_of, basis, network.layers)
     deep = None
     if network and layers:
         deep = problems.attempt(asked_reaches, network, layers, config.search.deep)
-    if not (network and probes and grammar and chosen and layers):
+    if not (read and network and probes and grammar and chosen and layers):
         return None
     searched = [la for la in network.layers if la.name in layers]
     searched += [*(d.layer for d in known or ()), *map(deep_layer, deep or ())]
     problems.attempt(_check_probes, searched, chosen, config)
     names, note = asked_engines(config, grammar, searched, problems)
-    discrete = problems.attempt(_discrete, network, probes, grammar, config)
+    discrete = problems.attempt(_discrete, read, probes, grammar, config)
     search, found = config.search, parts(probes, chosen).on(device)
     seed, short = config.run.seed, config.accept.short
     how = names, search.budget, seed, short, search.max_fvu, search.templates
     settings = SearchSettings(spec, *how, max_error=search.max_error)
-    moved = network.on(device)
-    reaches = tuple(replace(reach, network=moved) for reach in deep or ())
     told = {"note": note, "discrete": discrete}
-    return Job(config, moved, found, grammar, settings, layers, known or (), reaches, **told)
+    return Job(config, network, found, grammar, settings, layers, known or (), deep or (), **told)
 
 
 def _selected(network: Network, config: Config) -> tuple[str, ...]:
