@@ -1,7 +1,7 @@
 """A user's input, read and checked before anything is searched."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -10,8 +10,9 @@ from synth.assembly import names_of, original_bits
 from synth.backends import Workers, check_workers
 from synth.basis import directions_of, read_basis
 from synth.config import Config, select_layers
+from synth.deep.asked import asked_reaches
 from synth.deep.evidence import deep_layer
-from synth.deep.reach import Reach, asked_reaches
+from synth.deep.reach import Reach
 from synth.devices import check_device
 from synth.directions import Directions
 from synth.discrete.circuits import Discrete, level_of
