@@ -1,4 +1,4 @@
-"""The command `synth`: run, show, validate, check, tune, coarsest, grammar, runs and clean.
+"""The command `synth`: run, show, validate, check, bench, tune, coarsest, grammar, runs and clean.
 
 Exit codes: 0 drop-in (or all well), 1 finished but not drop-in (or something rejected), 2 bad
 input, 3 stopped by a full disk, 130 stopped from the keyboard. Heavy modules are imported inside
@@ -9,25 +9,24 @@ import sys
 import tomllib
 from collections import Counter
 from dataclasses import asdict
-from math import isclose
 from pathlib import Path
 from typing import Any
 
 import click
 
+from synth.bench_command import bench
 from synth.coarsest_command import coarsest
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
 from synth.runs_command import clean, runs
 from synth.tune_command import tune
+from synth.validate_command import validate
 
 STOPPED = 130  # what shells report of a program that Ctrl-C ended
-TINY = 1e-6  # below it, two figures of one replacement are the same
 _UNCERTIFIED = (
     ("solver", "proved by a solver without a certificate"),
     ("tried", "proved by trying every input, without a certificate"),
 )
-_COMPARED = ("accuracy_original", "accuracy_replaced", "agreement", "kl_mean")
 
 
 class _Group(click.Group):
@@ -50,7 +49,7 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-for command in (tune, coarsest, grammar, runs, clean):
+for command in (validate, bench, tune, coarsest, grammar, runs, clean):
     main.add_command(command)
 
 
@@ -180,31 +179,6 @@ def show(folder: Path, unit: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=FILE, metavar="RUN")
-@click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-def validate(folder: Path, config: Path | None) -> None:
-    """Judge a run on held-out once more.
-
-    Exit 0 if its programs are drop-in, as summary.json says.
-    """
-    from synth.folder import open_run
-
-    found = open_run(folder)
-    from synth.display import print_validation
-    from synth.origin import job_of
-    from synth.run import validate_again
-
-    again = asdict(validate_again(job_of(found.folder, config), folder))
-    print_validation(again)
-    other = [key for key in _COMPARED if not _same(again[key], found.summary.get(key))]
-    for key in other:
-        click.echo(
-            f"summary.json says {key} = {found.summary.get(key)}, not {again[key]}", err=True
-        )
-    sys.exit(_code(again["verdict"] == "drop-in" and not other))
-
-
-@main.command()
-@click.argument("folder", type=FILE, metavar="RUN")
 def check(folder: Path) -> None:
     """Check all certificates of a run.
 
@@ -243,7 +217,3 @@ def _plan(config: Any, as_json: bool) -> None:
 
 def _code(well: bool) -> int:
     return 0 if well else 1
-
-
-def _same(again: float, stated: object) -> bool:
-    return isinstance(stated, int | float) and isclose(again, stated, rel_tol=1e-3, abs_tol=TINY)

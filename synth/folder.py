@@ -30,7 +30,8 @@ RESULT_FILES = (*WRITTEN, "units.safetensors")
 DIRECTIONS = "directions.json"  # there only if the run had a basis
 UNCERTIFIED = ("solver", "tried")  # proofs that no file holds
 DEEP = "deep.json"  # and this if it had a bank to write layers over
-TUNING = "tuning.json"  # there only after `synth tune`
+TUNING = "tuning.json"  # there only after `synth tune`,
+BEHAVIOUR = "behaviour.json"  # and this after `synth validate --full`
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
 _OF_DIRECTIONS = {"bank", "called", "source"}

@@ -169,11 +169,10 @@ def load_choices(job: Job, folder: Path) -> tuple[LayerChoice, ...]:
         raise InputError(f"{path} holds no programs of this network: {error}") from error
 
 
-def validate_again(job: Job, folder: Path) -> Validation:
+def validate_again(job: Job, choices: Sequence[LayerChoice]) -> Validation:
     """What held-out says of the programs of a finished run."""
     from synth.summary import validated
 
-    choices = load_choices(job, folder)
     with numeric_threads(job.config.run.jobs):
         spoken = {c.layer.name for c in choices if not c.is_opaque}
         found = gather(job.network, job.probes, seed=job.config.run.seed, layers=spoken)
