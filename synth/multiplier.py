@@ -26,6 +26,7 @@ JUMP = 1.05  # of divergence between refused and accepted: it is a staircase, wi
 STEP = 2 ** (1 / 12)  # of multipliers below the limit, of which some may then be accepted
 TINY = 1e-9  # of the largest divergence: as good as none
 LEAST = 1e-30  # nats that may be lost beyond the dearest point, even where that loses all there is
+ANY = 1e3  # nats: a limit that nothing reaches, where none is asked for
 SLOPES = (-4.0, -0.2)  # of log divergence over log multiplier that are believed
 FREE = 2  # steps that may go anywhere, before any must make up for those that gained little
 MOST = 13  # points
@@ -144,5 +145,5 @@ class _Search:
     def _excess(self, point: Point) -> float:
         """The log of the divergence beyond that of the dearest point, over what is aimed at."""
         floor = self.points[0].kl if len(self.points) > 1 else 0.0
-        most = max(self.criteria.max_kl - floor, LEAST)
+        most = max(min(self.criteria.max_kl, ANY) - floor, LEAST)
         return math.log(max(TINY * most, min(most / TINY, point.kl - floor)) / (AIM * most))

@@ -24,8 +24,6 @@ from synth.layers import Layer
 from synth.picked import Picked, merged
 from synth.rivals import Criteria, Judge, Passing, Trial
 
-NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing"
-
 
 @dataclass(frozen=True, eq=False)
 class Fronts:
@@ -151,7 +149,7 @@ class Picker:
         """
         if self.evidence.ranges.constant[channel] and candidate.worst == 0:
             return Status.INACTIVE
-        free = candidate.program.op == "const" and cost <= NOTHING * self.criteria.max_kl
+        free = candidate.program.op == "const" and cost <= self.criteria.nothing
         free = free and not self.fronts.bound
         return Status.ABLATED if free else None
 

@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,24 +10,22 @@ from typing import Any
 
 from synth.assembly import LayerChoice, source_bits
 from synth.backends import connected
-from synth.choice import Chooser, Point
+from synth.choice import Point
 from synth.deep.search import DeepPrograms, search_deep
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.emission import emit, save_weights
 from synth.errors import InputError
 from synth.evidence import Ranges, gather
 from synth.files import write_atomic
-from synth.fingerprint import code_digest
 from synth.folder import DEEP
 from synth.footprint import check_memory
-from synth.fronts import Candidate, figures
 from synth.job import Job
-from synth.keys import content_key
 from synth.leftovers import working
 from synth.multiplier import search_points
 from synth.naming import readable_names
 from synth.network import Network
 from synth.picking import Criteria
+from synth.points import kept_points
 from synth.prepared import prepared
 from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
@@ -109,7 +107,8 @@ def search(
     """Evidence, fronts and choice for a network that may be a control of the job's own."""
     known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
     with known as found, watch.stage("choice"), _unswept():
-        *others, chosen = _choose(job, found.chooser, store, progress)
+        at = kept_points(job, found.chooser, store, progress)
+        *others, chosen = search_points(at, found.chooser.criteria)
     points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
     return Searched(found.ranges, points, tuple(found.failures), found.engines)
 
@@ -178,37 +177,6 @@ def validate_again(job: Job, folder: Path) -> Validation:
         spoken = {c.layer.name for c in choices if not c.is_opaque}
         found = gather(job.network, job.probes, seed=job.config.run.seed, layers=spoken)
         return validated(job, choices, {e.layer.name: e.ranges for e in found})
-
-
-def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tuple[Point, ...]:
-    records, criteria, layers = job.records, chooser.criteria, chooser.network.layers
-    searched = [[figures(unit) for unit in f.units] for f in chooser.fronts]
-    prices = [list(f.costs) for f in chooser.fronts]
-    kin = [[_kin_figures(queues) for queues in f.kin] for f in chooser.fronts]
-    bars = [criteria.max_fvu, criteria.max_error, criteria.max_kl]
-    inputs = [part.digest() for part in (chooser.probes.fit, chooser.probes.select)]
-    weights = [[la.weight, la.bias] for la in layers]
-    code = [chooser.network.module.code, code_digest()]
-    base = content_key(searched, prices, kin, bars, inputs, weights, code)
-    done: list[float] = []
-
-    def at(multiplier: float) -> Point:
-        progress("choice", len(done), 0)
-        done.append(multiplier)
-        key = content_key(base, multiplier)
-        known = store.get("choice", key)
-        if known is not None:
-            return records.read_point(known, layers)
-        point = chooser.at(multiplier)
-        store.put("choice", key, records.point(point), f"{multiplier:.4g} bits per nat")
-        return point
-
-    return search_points(at, criteria)
-
-
-def _kin_figures(queues: Mapping[int, Sequence[tuple[Candidate, float]]]) -> list[object]:
-    """What stands for the candidates of a family in a key."""
-    return [[c, figures([k for k, _ in own]), [n for _, n in own]] for c, own in queues.items()]
 
 
 @contextmanager
