@@ -1,4 +1,4 @@
-"""The command `synth`: run, show, validate, check, tune, coarsest, grammar, runs and clean.
+"""The command `synth`: run, show, validate, check, assemble, tune, coarsest, grammar, runs, clean.
 
 Exit codes: 0 drop-in (or all well), 1 finished but not drop-in (or something rejected), 2 bad
 input, 3 stopped by a full disk, 130 stopped from the keyboard. Heavy modules are imported inside
@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from synth.assemble_command import assemble
 from synth.coarsest_command import coarsest
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
@@ -50,7 +51,7 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-for command in (tune, coarsest, grammar, runs, clean):
+for command in (assemble, tune, coarsest, grammar, runs, clean):
     main.add_command(command)
 
 

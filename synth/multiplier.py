@@ -10,7 +10,7 @@ the method ITP, Oliveira and Takahashi 2020).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from synth.choice import Point
@@ -26,7 +26,6 @@ JUMP = 1.05  # of divergence between refused and accepted: it is a staircase, wi
 STEP = 2 ** (1 / 12)  # of multipliers below the limit, of which some may then be accepted
 TINY = 1e-9  # of the largest divergence: as good as none
 LEAST = 1e-30  # nats that may be lost beyond the dearest point, even where that loses all there is
-ANY = 1e3  # nats: a limit that nothing reaches, where none is asked for
 SLOPES = (-4.0, -0.2)  # of log divergence over log multiplier that are believed
 FREE = 2  # steps that may go anywhere, before any must make up for those that gained little
 MOST = 13  # points
@@ -52,9 +51,7 @@ def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple
     if search.is_staircase:
         limit, left = search.best.multiplier, MOST - len(search.points)
         search.points += [at(limit / STEP**i) for i in range(1, left + 1)]
-    points, accepted = search.points, [p for p in search.points if p.accepted(criteria)]
-    chosen = min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
-    return (*(p for p in points if p is not chosen), chosen)
+    return _last(search.points, fewest_bits(search.points, criteria))
 
 
 def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
@@ -68,8 +65,29 @@ def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
         middle = (low + high) / 2
         points.append(at(math.exp(middle)))
         low, high = (middle, high) if points[-1].bits <= bits else (low, middle)
+    return _last(points, least_kl(points, bits))
+
+
+def best_of(points: Sequence[Point], criteria: Criteria) -> Point:
+    """The point that the criteria choose."""
+    if criteria.most_bits is None:
+        return fewest_bits(points, criteria)
+    return least_kl(points, criteria.most_bits)
+
+
+def fewest_bits(points: Sequence[Point], criteria: Criteria) -> Point:
+    """That of the fewest bits that select accepts; the least KL where it accepts none."""
+    accepted = [p for p in points if p.accepted(criteria)]
+    return min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
+
+
+def least_kl(points: Sequence[Point], bits: int) -> Point:
+    """That of the least KL of those of at most `bits`; the fewest bits where none has so few."""
     few = [p for p in points if p.bits <= bits]
-    chosen = min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
+    return min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
+
+
+def _last(points: Sequence[Point], chosen: Point) -> tuple[Point, ...]:
     return (*(p for p in points if p is not chosen), chosen)
 
 
@@ -145,5 +163,5 @@ class _Search:
     def _excess(self, point: Point) -> float:
         """The log of the divergence beyond that of the dearest point, over what is aimed at."""
         floor = self.points[0].kl if len(self.points) > 1 else 0.0
-        most = max(min(self.criteria.max_kl, ANY) - floor, LEAST)
+        most = max(self.criteria.max_kl - floor, LEAST)
         return math.log(max(TINY * most, min(most / TINY, point.kl - floor)) / (AIM * most))

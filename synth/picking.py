@@ -41,6 +41,14 @@ class Fronts:
     kin: tuple[Mapping[int, Sequence[tuple[Candidate, float]]], ...] = ()
     joins: bool = True
 
+    def nats_at(self, multiplier: float) -> tuple[float, ...]:
+        """What each unit's cheapest candidate costs in nats; infinite where there is none."""
+        prices = (
+            ((c.bits + multiplier * cost, cost) for c, cost in zip(unit, costs, strict=True))
+            for unit, costs in zip(self.units, map(np.ndarray.tolist, self.costs), strict=True)
+        )
+        return tuple(min(pairs, default=(math.inf, math.inf))[1] for pairs in prices)
+
 
 def able(
     units: Sequence[Sequence[Candidate]], ranges: Ranges, criteria: Criteria

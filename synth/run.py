@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,12 +31,16 @@ from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
 from synth.schedule import EngineTally
 from synth.search import UnitFailure
+from synth.spread import search_curve
 from synth.stopwatch import Stopwatch
 from synth.store import FRONT, Store
 from synth.threads import numeric_threads
+from synth.unmet import check_met
 from synth.validation import Validation
 
 Progress = Tell
+Choose = Callable[[Callable[[float], Point], Criteria], tuple[Point, ...]]
+"""Points of a network, the chosen one last, from what gives one at a multiplier."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Searched:
     Of the points that were not chosen only the figures are kept. `failures` are the units that
     no worker found a front of: they stay opaque, `engines` what was done for the others.
     `directions` are searched beside the layers, and nothing is chosen by them; nor by `deep`,
-    programs over an earlier bank.
+    programs over an earlier bank. `nats` is the price of each unit, by layer.
     """
 
     ranges: dict[str, Ranges]
@@ -55,6 +59,7 @@ class Searched:
     engines: EngineTally = field(default_factory=EngineTally)
     directions: tuple[DirectionPrograms, ...] = ()
     deep: tuple[DeepPrograms, ...] = ()
+    nats: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def point(self) -> Point:
@@ -66,18 +71,19 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
 
     What the folder's store already holds is not done again. Raises InputError where the machine
     has not the memory that it is expected to take, where the folder belongs to another run or a
-    process works there, and `Stopped` on a full disk.
+    process works there, `Unmet` where no choice is as was asked, and `Stopped` on a full disk.
     """
     from synth.summary import summarise
 
     check_memory(job)
     config, watch = job.config, Stopwatch()
-    described = {"config": str(config.path)} | config.digest_fields()
     units = {la.name: la.units for la in job.network.layers if la.name in job.layers}
     threads = numeric_threads(config.run.jobs)
     with working(config.out), connected(job.workers), Store(config.out) as store, threads:
-        store.claim_identity(job.digest, described, units=units)
-        searched = search(job, job.network, store, watch, progress=progress)
+        store.claim_identity(job.digest, job.description, units=units)
+        choose = search_points if job.asked is None else search_curve
+        searched = search(job, job.network, store, watch, choose=choose, progress=progress)
+        check_met(job, searched)
         with watch.stage("directions"):
             directions = tuple(search_directions(job, store, progress=progress))
             searched = replace(searched, directions=directions)
@@ -86,6 +92,7 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
             searched = replace(searched, deep=deep)
         with watch.stage("proofs"):
             searched, proofs = _proved(job, searched)
+        check_met(job, searched)  # what is taken back costs bits
         summary = summarise(job, searched, proofs, store, watch, progress=progress)
         with watch.stage("emission"):
             write_results(job, searched, proofs, summary)
@@ -102,15 +109,17 @@ def search(
     *,
     criteria: Criteria | None = None,
     kind: str = FRONT,
+    choose: Choose = search_points,
     progress: Progress = lambda *_: None,
 ) -> Searched:
     """Evidence, fronts and choice for a network that may be a control of the job's own."""
     known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
     with known as found, watch.stage("choice"), _unswept():
         at = kept_points(job, found.chooser, store, progress)
-        *others, chosen = search_points(at, found.chooser.criteria)
+        *others, chosen = choose(at, found.chooser.criteria)
     points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
-    return Searched(found.ranges, points, tuple(found.failures), found.engines)
+    nats = {f.layer.name: f.nats_at(chosen.multiplier) for f in found.chooser.fronts}
+    return Searched(found.ranges, points, tuple(found.failures), found.engines, nats=nats)
 
 
 def write_results(
