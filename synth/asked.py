@@ -24,21 +24,27 @@ class Asked:
     def criteria(self, own: Criteria) -> Criteria:
         """What a choice must hold instead of a run's `own` criteria; units must hold the same."""
         own = replace(own, short=own.short or self.short, free=own.nothing)
-        if self.bits is None and self.max_kl is None and self.min_agreement is None:
+        if not self._limits and own.most_bits is None:
             return own
+        bits = None if self.bits is None else self.bits - self.beside
         return replace(
             own,
             max_kl=math.inf if self.max_kl is None else self.max_kl,
             min_agreement=0.0 if self.min_agreement is None else self.min_agreement,
-            most_bits=None if self.bits is None else self.bits - self.beside,
+            most_bits=bits if self._limits else own.most_bits,
         )
 
     def __str__(self) -> str:
         """In words."""
-        wanted = (
+        limits = self._limits or ["the limits of the run"]
+        return ", ".join([*limits, *(["short programs first"] if self.short else [])])
+
+    @property
+    def _limits(self) -> list[str]:
+        """Those that are given, in words."""
+        given = (
             ("at most {:,} bits", self.bits),
             ("KL ≤ {} nats", self.max_kl),
             ("agreement ≥ {}", self.min_agreement),
-            ("short programs first", self.short or None),
         )
-        return ", ".join(text.format(value) for text, value in wanted if value is not None)
+        return [text.format(value) for text, value in given if value is not None]

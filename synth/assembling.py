@@ -54,13 +54,13 @@ def assemble(
 
 
 def known_job(run: "Finished", config: Path | None = None) -> "Job":
-    """The job of a finished run, whose fronts are all there: of the layers that it has searched,
-    with the controls that it had."""
+    """The job of a finished run, whose fronts are all there: with the layers that it has searched,
+    the deep programs and the controls that it had."""
     job = job_of(run.folder, config)
     with Store(run.folder, create=False) as store:
         searched = store.layers()
     layers = tuple(la.name for la in job.network.layers if la.name in searched)
-    deep = tuple(reach for reach in job.deep if reach.of.name in searched)
+    deep = tuple(reach for reach in job.deep if reach.of.name in run.summary["deep"])
     had = run.summary["controls"] | {"shuffled": run.summary["shuffled_control"]}
     controls = tuple(name for name, found in had.items() if found is not None)
     given = replace(job.config, run=replace(job.config.run, controls=controls))
