@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from synth.assembling import known_job
 from synth.assembly import assemble
 from synth.choice import Point
+from synth.figures import finite
 from synth.footprint import check_memory
 from synth.leftovers import working
 from synth.outputs import accuracy, reading_of, run_batches
@@ -56,7 +57,7 @@ def curve_of(
             multipliers = {p.multiplier for p in spread(at, count)} | ({own} if own else set())
             rows = [judged.row(multiplier) for multiplier in sorted(multipliers)]
     figures = {"bits_original": run.summary["bits_original"], "accuracy_original": judged.accuracy}
-    return {"short": criteria.short, **figures, "own": own, "points": rows}
+    return finite({"short": criteria.short, **figures, "own": own, "points": rows})
 
 
 @dataclass(frozen=True, eq=False)

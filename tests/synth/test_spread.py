@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,14 @@ from synth.picking import Criteria
 from synth.spread import POINTS, search_curve, spread
 
 CRITERIA = Criteria(max_fvu=0.05, max_error=0.25, max_kl=math.inf, min_agreement=0.0)
+PROGRAMS: Any = ("programs",)
 
 
 def rising(multiplier: float) -> Point:
     """Bits grow from 1e4 to 1e7 alone; the divergence falls everywhere."""
     steps = min(max(math.log10(multiplier), 4.0), 7.0) - 4.0
     agreement = 1 - 0.1 / (1 + steps)
-    return Point(multiplier, ("programs",), int(1000 + 1000 * steps), 1 / multiplier, agreement)
+    return Point(multiplier, PROGRAMS, int(1000 + 1000 * steps), 1 / multiplier, agreement)
 
 
 def valley(multiplier: float) -> Point:
@@ -56,7 +58,7 @@ def test_a_staircase_has_as_many_points() -> None:
 def test_the_fewest_bits_within_a_limit(limit: float) -> None:
     """The chosen point holds, has its programs, and one of a twentieth less bits would not."""
     *others, chosen = search_curve(rising, replace(CRITERIA, max_kl=limit))
-    assert chosen.kl <= limit and chosen.choices == ("programs",)
+    assert chosen.kl <= limit and chosen.choices is PROGRAMS
     assert len(others) + 1 <= POINTS + 6 and not any(p.choices for p in others)
     assert chosen.bits <= 1.05 * rising(1 / limit).bits
 
