@@ -23,7 +23,7 @@ def fronts_beside(
     """The front of each unit, kept in `store` under `kind`; `told` hears how many are there."""
     units, found = evidence.layer.units, dict[int, tuple[Candidate, ...]]()
     told(0, units)
-    how = {"workers": job.workers, "kind": kind, "failures": failures}
+    how = {"workers": job.workers, "kind": kind, "failures": failures, "only_known": job.known}
     for channel, unit in search_layer(evidence, job.settings, store, job.records, **how):
         found[channel] = unit.front
         told(len(found), units)

@@ -1,4 +1,4 @@
-"""The command `synth`: run, show, validate, check, bench, tune, coarsest, grammar, runs and clean.
+"""The command `synth`: run, show, validate, check, and what is done with finished runs.
 
 Exit codes: 0 drop-in (or all well), 1 finished but not drop-in (or something rejected), 2 bad
 input, 3 stopped by a full disk, 130 stopped from the keyboard. Heavy modules are imported inside
@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from synth.assemble_command import assemble
 from synth.bench_command import bench
 from synth.coarsest_command import coarsest
 from synth.errors import InputError
@@ -49,7 +50,7 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-for command in (validate, bench, tune, coarsest, grammar, runs, clean):
+for command in (validate, assemble, bench, tune, coarsest, grammar, runs, clean):
     main.add_command(command)
 
 

@@ -61,6 +61,7 @@ def held_out_rows(summary: Row) -> dict[str, str]:
     truth = "" if summary["labelled"] else ", the original's answers taken as labels"
     recovered = (number(summary[f"recovered_{kind}"], 5) for kind in ("mean", "resample"))
     return {
+        **_assembled_row(summary.get("assembled")),
         "verdict": summary["verdict"],
         "accuracy": f"{_share(before)} → {_share(after)} of {summary['n']} held out{truth}",
         "": change,
@@ -70,6 +71,11 @@ def held_out_rows(summary: Row) -> dict[str, str]:
         "recovered": "{} of mean ablation, {} of resample ablation".format(*recovered),
         "outside envelope": f"{_share(summary['held_out_outside_envelope'])} of held-out",
     }
+
+
+def _assembled_row(asked: Row | None) -> dict[str, str]:
+    """Where a choice comes from that was made anew."""
+    return {"chosen from": f"the fronts of {asked['run']}: {asked['asked']}"} if asked else {}
 
 
 def _failed_row(summary: Row) -> dict[str, str]:

@@ -49,6 +49,7 @@ class Effort:
             failures=self.failures,
             searched=self.tally.add,
             files=files,
+            only_known=job.known,
         ):
             found[channel] = unit.front
             self.engines.add(unit)

@@ -31,7 +31,8 @@ DIRECTIONS = "directions.json"  # there only if the run had a basis
 UNCERTIFIED = ("solver", "tried")  # proofs that no file holds
 DEEP = "deep.json"  # and this if it had a bank to write layers over
 TUNING = "tuning.json"  # there only after `synth tune`,
-BEHAVIOUR = "behaviour.json"  # and this after `synth validate --full`
+BEHAVIOUR = "behaviour.json"  # `synth validate --full`,
+CURVE = "curve.json"  # or `synth assemble --curve`
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
 _OF_DIRECTIONS = {"bank", "called", "source"}

@@ -1,11 +1,13 @@
 """A user's input, read and checked before anything is searched."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
 
 from grammars.grammar import Grammar, GrammarError
+from synth.asked import Asked
 from synth.assembly import names_of, original_bits
 from synth.backends import Workers, check_workers
 from synth.basis import directions_of, read_basis
@@ -39,7 +41,9 @@ from synth.trial import check_fit
 class Job:
     """A user's input, read and checked: nothing has been searched yet.
 
-    `note` says what was chosen for the user, if anything was.
+    `note` says what was chosen for the user, if anything was. Where all is `known`, nothing is
+    searched: fronts are those that the store holds. `asked` stands in the place of what the
+    configuration accepts.
     """
 
     config: Config
@@ -52,6 +56,8 @@ class Job:
     deep: tuple[Reach, ...] = ()
     note: str = ""
     discrete: Discrete | None = None
+    known: bool = False
+    asked: Asked | None = None
 
     @property
     def probes(self) -> Probes:
@@ -61,7 +67,8 @@ class Job:
     def criteria(self) -> Criteria:
         search, accept = self.config.search, self.config.accept
         bars = search.max_fvu, search.max_error, accept.max_kl, accept.min_agreement
-        return Criteria(*bars, short=accept.short, most_bits=self._most_bits)
+        own = Criteria(*bars, short=accept.short, most_bits=self._most_bits)
+        return own if self.asked is None else self.asked.criteria(own)
 
     @property
     def _most_bits(self) -> int | None:
@@ -97,7 +104,14 @@ class Job:
         layers = [[la.name, la.weight, la.bias, repr(la.heads)] for la in self.network.layers]
         settings = [self.config.digest_fields(), self.grammar.digest, code_digest()]
         basis = [[d.key, d.matrix, d.names] for d in self.directions]
-        return content_key(settings, probes, state, layers, self.network.module.code, basis)
+        code, asked = self.network.module.code, None if self.asked is None else asdict(self.asked)
+        return content_key(settings, probes, state, layers, code, basis, asked)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """JSON-able: what tells a run folder from another."""
+        asked = {} if self.asked is None else {"asked": asdict(self.asked)}
+        return {"config": str(self.config.path)} | self.config.digest_fields() | asked
 
 
 def load_job(config: Config) -> Job:

@@ -10,7 +10,7 @@ the method ITP, Oliveira and Takahashi 2020).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from synth.choice import Point
@@ -51,9 +51,7 @@ def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple
     if search.is_staircase:
         limit, left = search.best.multiplier, MOST - len(search.points)
         search.points += [at(limit / STEP**i) for i in range(1, left + 1)]
-    points, accepted = search.points, [p for p in search.points if p.accepted(criteria)]
-    chosen = min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
-    return (*(p for p in points if p is not chosen), chosen)
+    return _last(search.points, fewest_bits(search.points, criteria))
 
 
 def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
@@ -67,8 +65,29 @@ def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
         middle = (low + high) / 2
         points.append(at(math.exp(middle)))
         low, high = (middle, high) if points[-1].bits <= bits else (low, middle)
+    return _last(points, least_kl(points, bits))
+
+
+def best_of(points: Sequence[Point], criteria: Criteria) -> Point:
+    """The point that the criteria choose."""
+    if criteria.most_bits is None:
+        return fewest_bits(points, criteria)
+    return least_kl(points, criteria.most_bits)
+
+
+def fewest_bits(points: Sequence[Point], criteria: Criteria) -> Point:
+    """That of the fewest bits that select accepts; the least KL where it accepts none."""
+    accepted = [p for p in points if p.accepted(criteria)]
+    return min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
+
+
+def least_kl(points: Sequence[Point], bits: int) -> Point:
+    """That of the least KL of those of at most `bits`; the fewest bits where none has so few."""
     few = [p for p in points if p.bits <= bits]
-    chosen = min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
+    return min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
+
+
+def _last(points: Sequence[Point], chosen: Point) -> tuple[Point, ...]:
     return (*(p for p in points if p is not chosen), chosen)
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from synth.errors import InputError
 from synth.store import Store
 
 if TYPE_CHECKING:
+    from synth.asked import Asked
     from synth.job import Job
 
 KIND, KEY = "origin", "run"
@@ -25,13 +26,17 @@ def listed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {k: (v,) if k in lists and isinstance(v, str) else v for k, v in settings.items()}
 
 
-def record(config: Config, flags: Mapping[str, Any]) -> None:
-    """Keep what a finished run was made from, with paths that hold in any working folder."""
+def record(config: Config, flags: Mapping[str, Any], asked: "Asked | None" = None) -> None:
+    """Keep what a finished run was made from, with paths that hold in any working folder.
+
+    `asked` is what a choice among the fronts of another run was to hold.
+    """
     known = _rules()
     kept = {k: v for k, v in flags.items() if _decides(k) and v is not None and v != ()}
     kept = {k: _absolute(v) if known[k].file else v for k, v in kept.items()}
     with Store(config.out) as store:
-        store.put(KIND, KEY, json.dumps({"config": str(config.path), "flags": kept}))
+        given = {} if asked is None else {"asked": asdict(asked)}
+        store.put(KIND, KEY, json.dumps({"config": str(config.path), "flags": kept} | given))
 
 
 def job_of(folder: Path, moved: Path | None = None) -> "Job":
@@ -39,31 +44,39 @@ def job_of(folder: Path, moved: Path | None = None) -> "Job":
 
     Raises InputError where the input is not there or not the same any more.
     """
+    from synth.asked import Asked
     from synth.job import load_job
 
     with Store(folder, create=False) as store:
-        path, flags = _origin(store, folder)
-        path = moved or path
+        found = _origin(store, folder)
+        path = moved or Path(found["config"])
         if not path.is_file():
             place = f"{folder} was run from {path}, which does not exist"
             raise InputError(f"{place}: say where it is now by --config FILE.")
-        job = load_job(load_config(path, {**flags, "run.out": str(folder)}))
+        job = load_job(load_config(path, {**found["flags"], "run.out": str(folder)}))
+        job = replace(job, asked=Asked(**found["asked"]) if "asked" in found else None)
         _check_same(store, folder, job)
     return job
 
 
-def _origin(store: Store, folder: Path) -> tuple[Path, dict[str, Any]]:
+def flags_of(folder: Path) -> dict[str, Any]:
+    """The flags above the configuration that decided what is in a run folder."""
+    with Store(folder, create=False) as store:
+        return _origin(store, folder)["flags"]
+
+
+def _origin(store: Store, folder: Path) -> dict[str, Any]:
     known, description = store.get(KIND, KEY), store.description() or {}
     found = json.loads(known) if known else {"config": description.get("config"), "flags": {}}
     if not found["config"]:
         raise InputError(f"{folder} does not say what it was run from: run it again.")
-    return Path(found["config"]), found["flags"]
+    return found
 
 
 def _check_same(store: Store, folder: Path, job: "Job") -> None:
-    path, decisive = job.config.path, job.config.digest_fields()
+    path = job.config.path
     try:
-        store.claim_identity(job.digest, {"config": str(path)} | decisive)
+        store.claim_identity(job.digest, job.description)
     except InputError as error:
         _, _, reason = error.problems[0].partition("What differs:\n")
         advice = "restore it, or run it into another folder"

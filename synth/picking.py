@@ -24,8 +24,6 @@ from synth.layers import Layer
 from synth.picked import Picked, merged
 from synth.rivals import Criteria, Judge, Passing, Trial
 
-NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing"
-
 
 @dataclass(frozen=True, eq=False)
 class Fronts:
@@ -42,6 +40,14 @@ class Fronts:
     bound: bool = False
     kin: tuple[Mapping[int, Sequence[tuple[Candidate, float]]], ...] = ()
     joins: bool = True
+
+    def nats_at(self, multiplier: float) -> tuple[float, ...]:
+        """What each unit's cheapest candidate costs in nats; infinite where there is none."""
+        prices = (
+            ((c.bits + multiplier * cost, cost) for c, cost in zip(unit, costs, strict=True))
+            for unit, costs in zip(self.units, map(np.ndarray.tolist, self.costs), strict=True)
+        )
+        return tuple(min(pairs, default=(math.inf, math.inf))[1] for pairs in prices)
 
 
 def able(
@@ -151,7 +157,7 @@ class Picker:
         """
         if self.evidence.ranges.constant[channel] and candidate.worst == 0:
             return Status.INACTIVE
-        free = candidate.program.op == "const" and cost <= NOTHING * self.criteria.max_kl
+        free = candidate.program.op == "const" and cost <= self.criteria.nothing
         free = free and not self.fronts.bound
         return Status.ABLATED if free else None
 

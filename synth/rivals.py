@@ -24,6 +24,8 @@ from synth.evidence import LayerEvidence, Ranges
 from synth.fronts import Candidate, error_of
 from synth.shifting import Shifts, is_long, with_bias
 
+NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing"
+
 
 @dataclass(frozen=True)
 class Criteria:
@@ -31,6 +33,8 @@ class Criteria:
 
     With `most_bits`, the least KL of so many bits is chosen, and not the fewest bits that hold.
     With `short`, a program that is not short is charged the bits of the unit's own weights on top.
+    `free` are the nats that a unit may cost and still "change nothing", by default a share of
+    `max_kl`.
     """
 
     max_fvu: float
@@ -39,6 +43,12 @@ class Criteria:
     min_agreement: float
     short: bool = False
     most_bits: int | None = None
+    free: float | None = None
+
+    @property
+    def nothing(self) -> float:
+        """Nats that a unit may cost and still change nothing."""
+        return NOTHING * self.max_kl if self.free is None else self.free
 
     def epsilon(self, ranges: Ranges) -> np.ndarray:
         """(U,) ε, less a hair: bounds in a search are floats, and the exact recheck must not fail

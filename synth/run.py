@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,35 +10,37 @@ from typing import Any
 
 from synth.assembly import LayerChoice, source_bits
 from synth.backends import connected
-from synth.choice import Chooser, Point
+from synth.choice import Point
 from synth.deep.search import DeepPrograms, search_deep
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.emission import emit, save_weights
 from synth.errors import InputError
 from synth.evidence import Ranges, gather
 from synth.files import write_atomic
-from synth.fingerprint import code_digest
 from synth.folder import DEEP
 from synth.footprint import check_memory
-from synth.fronts import Candidate, figures
 from synth.job import Job
-from synth.keys import content_key
 from synth.leftovers import working
 from synth.multiplier import search_points
 from synth.naming import readable_names
 from synth.network import Network
 from synth.picking import Criteria
+from synth.points import kept_points
 from synth.prepared import prepared
 from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
 from synth.schedule import EngineTally
 from synth.search import UnitFailure
+from synth.spread import search_curve
 from synth.stopwatch import Stopwatch
 from synth.store import FRONT, Store
 from synth.threads import numeric_threads
+from synth.unmet import check_met
 from synth.validation import Validation
 
 Progress = Tell
+Choose = Callable[[Callable[[float], Point], Criteria], tuple[Point, ...]]
+"""Points of a network, the chosen one last, from what gives one at a multiplier."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Searched:
     Of the points that were not chosen only the figures are kept. `failures` are the units that
     no worker found a front of: they stay opaque, `engines` what was done for the others.
     `directions` are searched beside the layers, and nothing is chosen by them; nor by `deep`,
-    programs over an earlier bank.
+    programs over an earlier bank. `nats` is the price of each unit, by layer.
     """
 
     ranges: dict[str, Ranges]
@@ -57,6 +59,7 @@ class Searched:
     engines: EngineTally = field(default_factory=EngineTally)
     directions: tuple[DirectionPrograms, ...] = ()
     deep: tuple[DeepPrograms, ...] = ()
+    nats: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def point(self) -> Point:
@@ -68,18 +71,19 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
 
     What the folder's store already holds is not done again. Raises InputError where the machine
     has not the memory that it is expected to take, where the folder belongs to another run or a
-    process works there, and `Stopped` on a full disk.
+    process works there, `Unmet` where no choice is as was asked, and `Stopped` on a full disk.
     """
     from synth.summary import summarise
 
     check_memory(job)
     config, watch = job.config, Stopwatch()
-    described = {"config": str(config.path)} | config.digest_fields()
     units = {la.name: la.units for la in job.network.layers if la.name in job.layers}
     threads = numeric_threads(config.run.jobs)
     with working(config.out), connected(job.workers), Store(config.out) as store, threads:
-        store.claim_identity(job.digest, described, units=units)
-        searched = search(job, job.network, store, watch, progress=progress)
+        store.claim_identity(job.digest, job.description, units=units)
+        choose = search_points if job.asked is None else search_curve
+        searched = search(job, job.network, store, watch, choose=choose, progress=progress)
+        check_met(job, searched)
         with watch.stage("directions"):
             directions = tuple(search_directions(job, store, progress=progress))
             searched = replace(searched, directions=directions)
@@ -88,6 +92,7 @@ def run(job: Job, *, progress: Progress = lambda *_: None) -> dict[str, object]:
             searched = replace(searched, deep=deep)
         with watch.stage("proofs"):
             searched, proofs = _proved(job, searched)
+        check_met(job, searched)  # what is taken back costs bits
         summary = summarise(job, searched, proofs, store, watch, progress=progress)
         with watch.stage("emission"):
             write_results(job, searched, proofs, summary)
@@ -104,14 +109,17 @@ def search(
     *,
     criteria: Criteria | None = None,
     kind: str = FRONT,
+    choose: Choose = search_points,
     progress: Progress = lambda *_: None,
 ) -> Searched:
     """Evidence, fronts and choice for a network that may be a control of the job's own."""
     known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
     with known as found, watch.stage("choice"), _unswept():
-        *others, chosen = _choose(job, found.chooser, store, progress)
+        at = kept_points(job, found.chooser, store, progress)
+        *others, chosen = choose(at, found.chooser.criteria)
     points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
-    return Searched(found.ranges, points, tuple(found.failures), found.engines)
+    nats = {f.layer.name: f.nats_at(chosen.multiplier) for f in found.chooser.fronts}
+    return Searched(found.ranges, points, tuple(found.failures), found.engines, nats=nats)
 
 
 def write_results(
@@ -177,37 +185,6 @@ def validate_again(job: Job, choices: Sequence[LayerChoice]) -> Validation:
         spoken = {c.layer.name for c in choices if not c.is_opaque}
         found = gather(job.network, job.probes, seed=job.config.run.seed, layers=spoken)
         return validated(job, choices, {e.layer.name: e.ranges for e in found})
-
-
-def _choose(job: Job, chooser: Chooser, store: Store, progress: Progress) -> tuple[Point, ...]:
-    records, criteria, layers = job.records, chooser.criteria, chooser.network.layers
-    searched = [[figures(unit) for unit in f.units] for f in chooser.fronts]
-    prices = [list(f.costs) for f in chooser.fronts]
-    kin = [[_kin_figures(queues) for queues in f.kin] for f in chooser.fronts]
-    bars = [criteria.max_fvu, criteria.max_error, criteria.max_kl]
-    inputs = [part.digest() for part in (chooser.probes.fit, chooser.probes.select)]
-    weights = [[la.weight, la.bias] for la in layers]
-    code = [chooser.network.module.code, code_digest()]
-    base = content_key(searched, prices, kin, bars, inputs, weights, code)
-    done: list[float] = []
-
-    def at(multiplier: float) -> Point:
-        progress("choice", len(done), 0)
-        done.append(multiplier)
-        key = content_key(base, multiplier)
-        known = store.get("choice", key)
-        if known is not None:
-            return records.read_point(known, layers)
-        point = chooser.at(multiplier)
-        store.put("choice", key, records.point(point), f"{multiplier:.4g} bits per nat")
-        return point
-
-    return search_points(at, criteria)
-
-
-def _kin_figures(queues: Mapping[int, Sequence[tuple[Candidate, float]]]) -> list[object]:
-    """What stands for the candidates of a family in a key."""
-    return [[c, figures([k for k, _ in own]), [n for _, n in own]] for c, own in queues.items()]
 
 
 @contextmanager

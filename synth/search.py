@@ -108,15 +108,18 @@ def search_layer(
     failures: list[UnitFailure] | None = None,
     searched: Callable[[int], None] = lambda _: None,
     files: Path | None = None,
+    only_known: bool = False,
 ) -> Iterator[tuple[int, SearchedUnit]]:
     """(channel, what was found) of every unit of a layer, known ones first, stored as they come.
 
     A unit that `workers` fail at has an empty front and is added to `failures`. `searched` is told
     how many units more were searched. `files` is where `evidence_files.write` has written the
     evidence, if it has; else it is written for the workers meanwhile, into the folder of the store.
+    With `only_known` nothing is searched, a unit that failed before is left so, and InputError is
+    raised for one that was never searched.
     """
-    base = evidence_key(evidence, settings)
-    keys = [content_key(base, channel) for channel in range(evidence.layer.units)]
+    base, layer = evidence_key(evidence, settings), evidence.layer
+    keys = [content_key(base, channel) for channel in range(layer.units)]
     missing = []
     for channel, key in enumerate(keys):
         known = store.get(kind, key)
@@ -124,10 +127,15 @@ def search_layer(
             missing.append(channel)
         else:
             yield channel, SearchedUnit(records.read_front(known), _costs(store, kind, key))
-    if not missing:
+    if only_known:
+        failed = [_failed_before(layer.name, c, keys[c], store, kind) for c in missing]
+        yield from ((f.channel, SearchedUnit()) for f in failed)
+        if failures is not None:
+            failures += failed
+    if only_known or not missing:
         return
     folder = store.path.parent
-    names = records.names.part((evidence.layer.source, evidence.layer.name))
+    names = records.names.part((layer.source, layer.name))
     search = Search(settings, names)
     parts = _searched(evidence, base, search, missing, workers or Workers(), folder, files)
     with closing(parts):
@@ -173,6 +181,18 @@ def _keep(
                 failed.append(UnitFailure(layer, answer.unit, answer.reason, answer.tries))
                 store.put(FAILURES[kind], key, json.dumps(asdict(failed[-1])), name)
     return failed
+
+
+def _failed_before(layer: str, channel: int, key: str, store: Store, kind: str) -> UnitFailure:
+    """Why a unit has no front. Raises InputError: nobody has tried."""
+    known = store.get(FAILURES[kind], key)
+    if known is None:
+        raise InputError(
+            f"{store.path.parent} has no {kind} of {layer}[{channel}] that was found from what is "
+            "measured here, and nothing is searched: give the command of the run again on this "
+            "machine, and then this one."
+        )
+    return UnitFailure(**json.loads(known))
 
 
 def _costs(store: Store, kind: str, key: str) -> tuple[EngineCost, ...]:

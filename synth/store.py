@@ -93,6 +93,14 @@ class Store:
         statement = f"INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, {_IDENTITY}, ?)"
         self._execute(statement, kind, key, name, data, payload_digest(data))
 
+    def take(self, other: "Store", *, without: str) -> None:
+        """Takes over what another store holds of its own run, but what is of the kind `without`."""
+        query = "SELECT kind, key, name, payload, digest FROM results WHERE kind <> ?"
+        rows = other._connection.execute(f"{query} AND identity = {_IDENTITY}", (without,))
+        statement = f"INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, {_IDENTITY}, ?)"
+        with self.batch(), telling(self.path):
+            self._connection.executemany(statement, rows)
+
     def remove(self, kind: str, key: str) -> None:
         """Takes a result away, if it is there."""
         self._execute("DELETE FROM results WHERE kind = ? AND key = ?", kind, key)

@@ -9,6 +9,7 @@ import numpy as np
 
 from grammars.program import count_terms
 from oracles.claims import Proved, Refuted, Unknown
+from synth.asked import Asked
 from synth.assembly import LayerChoice, Status, assemble, original_bits, source_bits
 from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.controls import random_program, shuffled
@@ -63,6 +64,7 @@ def summarise(
         "directions": direction_figures(job, choices, searched.directions),
         "deep": deep_figures(job, choices, searched.deep),
         "discrete": discrete_figures(job, choices, searched.deep),
+        "assembled": None if job.asked is None else _assembled(job.asked),
     }
     return finite(figures)
 
@@ -139,14 +141,21 @@ def notes_of(job: Job, summary: Summary) -> dict[str, object]:
     proved, programs = summary["proved"], summary["accepted_programs"]
     accuracies = f"{summary['accuracy_original']:.4f} → {summary['accuracy_replaced']:.4f}"
     change = f"{summary['accuracy_change']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    asked = {} if job.asked is None else {"chosen from": f"{job.asked.run}: {job.asked}"}
     return {
         "network": factory,
+        **asked,
         "verdict": summary["verdict"],
         **({"accuracy": accuracies, "accuracy change": change} if summary["labelled"] else {}),
         "agreement": f"{summary['agreement']:.4f} of {summary['n']} held-out probes",
         "bits": f"{summary['bits']} of {summary['bits_original']}",
         "proved": f"{proved} of {programs} programs within ε over the envelope of the probes",
     }
+
+
+def _assembled(asked: Asked) -> Summary:
+    """Which run the fronts are of, and what the choice among them was to hold."""
+    return asdict(asked) | {"asked": str(asked)}
 
 
 def _verdict(job: Job, searched: Searched, found: Validation) -> Summary:

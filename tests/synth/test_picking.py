@@ -24,7 +24,7 @@ from synth.engines.linear import LinearEngine
 from synth.evidence import LayerEvidence, evidence_of
 from synth.fronts import Candidate, judge
 from synth.layers import Geometry, Layer
-from synth.picking import NOTHING, Criteria, Fronts, Picker, able
+from synth.picking import Criteria, Fronts, Picker, able
 from synth.schedule import search_unit
 
 UNITS = 4  # of a group: a prototype, two copies of it and a negation, but for noise
@@ -145,7 +145,7 @@ class Naive:
         if evidence.ranges.constant[channel] and candidate.worst == 0:
             value = const(float(evidence.target[0, channel]))
             return self.unit(channel, candidate, value, Status.INACTIVE)
-        if candidate.program.op == "const" and cost <= NOTHING * criteria.max_kl:
+        if candidate.program.op == "const" and cost <= criteria.nothing:
             return self.unit(channel, candidate, candidate.program, Status.ABLATED)
         if not self.allowed(channel, [candidate.fvu_fit, candidate.fvu_select], candidate.bound):
             return None

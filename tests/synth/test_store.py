@@ -198,6 +198,22 @@ def test_results_of_other_runs_are_forgotten(tmp_path: Path) -> None:
         assert sum(p.stat().st_size for p in tmp_path.iterdir()) < size - 400_000
 
 
+def test_results_of_a_run_are_taken_over(tmp_path: Path) -> None:
+    """All that are its own, but of one kind; a store keeps what it has under the same keys."""
+    with Store(tmp_path / "run") as run, Store(tmp_path / "other") as other:
+        run.claim_identity("d1", {})
+        for kind, key in (("front", "a"), ("front", "b"), ("choice", "c"), ("origin", "d")):
+            run.put(kind, key, b"run's", "fc1[0]")
+        _execute(run.path, "UPDATE results SET identity = 'd0' WHERE key = 'b'")
+        other.claim_identity("d2", {})
+        other.put("choice", "c", b"own")
+        for _ in range(2):
+            other.take(run, without="origin")
+            assert other.items("front") == [Item("a", "fc1[0]", b"run's")]
+            assert other.get("choice", "c") == b"own" and other.count("origin") == 0
+        assert other.forget_others() == 0 and run.count("front") == 2
+
+
 def damage(path: Path, start: int, stop: int) -> None:
     """Overwrites pages of a file."""
     data = bytearray(path.read_bytes())

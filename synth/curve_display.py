@@ -1,0 +1,29 @@
+"""What `synth assemble --curve` prints: a line for each point."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from synth.display import NOTHING, number, print_lines
+
+TITLES = ("bits", "of 32-bit size", "KL", "agreement", "accuracy", "short coverage", "bits per nat")
+
+
+def print_curve(curve: Mapping[str, Any]) -> None:
+    """The points from the fewest bits to the most; * is the run's own choice."""
+    rows = [
+        [*_cells(row), "*" if row["multiplier"] == curve["own"] else ""] for row in curve["points"]
+    ]
+    before = curve["accuracy_original"]
+    truth = "" if before is None else f", where the original's accuracy is {_share(before)}"
+    own = "" if curve["own"] is None else "; * is the run's own choice"
+    print_lines(rows, (*TITLES, ""), title=f"what select says{truth}{own}", right=TITLES)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    shares = [row[key] for key in ("agreement", "accuracy", "short_coverage_units")]
+    figures = [f"{row['bits']:,}", _share(row["bits_share"]), number(row["kl"])]
+    return [*figures, *map(_share, shares), f"{row['multiplier']:.3g}"]
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.2f} %"
