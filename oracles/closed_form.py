@@ -255,36 +255,41 @@ def exact_bound(
         raise ValueError(joined.reason)
     if len(multipliers) != 4:
         raise ValueError(f"{len(multipliers)} multipliers; expected 4, one a problem")
-    sides = (_side(unit, joined.unit), _side(program, joined.program))
+    sides = [
+        (ExactMap.of(one), (Fraction(slopes[0]), Fraction(slopes[1])))
+        for one, slopes in ((unit, joined.unit), (program, joined.program))
+    ]
     values = []
-    for (outer, inner), pair in zip(
+    for ((outer, scales), (inner, span)), pair in zip(
         (sides, sides[::-1]), (multipliers[:2], multipliers[2:]), strict=True
     ):
-        for scale, multiplier in zip(outer.slopes, pair, strict=True):
-            if not inner.slopes[0] <= multiplier <= inner.slopes[1]:
-                raise ValueError(
-                    f"multiplier {multiplier} is outside {inner.slopes}; snap it first"
-                )
-            values.append(_exact_problem(scale, outer, multiplier, inner, box))
+        for scale, multiplier in zip(scales, pair, strict=True):
+            if not span[0] <= multiplier <= span[1]:
+                raise ValueError(f"multiplier {multiplier} is outside {span}; snap it first")
+            values.append(largest(scale, outer, multiplier, inner, box))
     return Fraction(joined.factor) * max(values)
 
 
 @dataclass(frozen=True)
-class _Side:
+class ExactMap:
+    """An affine map over n columns in exact numbers."""
+
     weights: Dyadics
     bias: Fraction
-    slopes: tuple[Fraction, Fraction]
+
+    @classmethod
+    def of(cls, affine: Affine) -> "ExactMap":
+        """What a unit or a program has under its head."""
+        return cls(dyadics(affine.weights), Fraction(affine.bias))
 
 
-def _side(affine: Affine, slopes: tuple[float, float]) -> _Side:
-    exact = Fraction(slopes[0]), Fraction(slopes[1])
-    return _Side(dyadics(affine.weights), Fraction(affine.bias), exact)
-
-
-def _exact_problem(
-    scale: Fraction, outer: _Side, multiplier: Fraction, inner: _Side, box: Box
+def largest(
+    scale: Fraction, outer: ExactMap, multiplier: Fraction, inner: ExactMap, box: Box
 ) -> Fraction:
-    """h(s·w − λ·q) + s·b − λ·c over integers with one common denominator."""
+    """The maximum over a box of scale·outer − multiplier·inner, exactly.
+
+    It is h(s·w − λ·q) + s·b − λ·c, over integers with one common denominator.
+    """
     lower, upper, box_exponent = box.exact
     base = min(outer.weights.exponent, inner.weights.exponent)
     a = scale.numerator * multiplier.denominator << (outer.weights.exponent - base)

@@ -11,7 +11,8 @@ from grammars.compiled import CompiledBank, CompiledGroup
 from grammars.hoist import ROWS
 from grammars.primitive import Primitive
 from grammars.program import Node, tap
-from oracles.claims import Affine, AffineBank, Box, HeadForm, Pairing, head_form
+from oracles.bent import float_bound
+from oracles.claims import JUMPS, Affine, AffineBank, Box, HeadForm, Pairing, head_form
 from oracles.closed_form import bound_units
 from synth.evidence import Ranges
 from synth.layers import Layer
@@ -72,8 +73,9 @@ def float_bounds(
 ) -> np.ndarray:
     """(U,) closed-form bounds over the envelope of unit channels[i] against program i of a bank.
 
-    In floats; infinite for units that are not affine, and for a program whose form has no bound.
-    But where patches are of few values, it is then the largest difference over all of them.
+    In floats; infinite for units that are not affine, for heads that jump, and for a program whose
+    form has no bound. But where patches are of few values, it is then the largest difference over
+    all of them.
     `narrow` as in `affine_forms`.
     """
     layer = ranges.layer
@@ -85,10 +87,19 @@ def float_bounds(
         places = [forms.places[m] for m in members]
         units = unit_bank(layer, [channels[i] for i in places])
         box = unit_box(ranges, channels[places[0]])
-        bounds, pairings = bound_units(units, chosen(forms.bank, members), box)
-        joined = [isinstance(p, Pairing) for p in pairings]
-        result[places] = np.where(joined, bounds.values, np.inf)
+        result[places] = _float_bounds(units, chosen(forms.bank, members), box)
     return few_bounds(layer, channels, bank, result)
+
+
+def _float_bounds(units: AffineBank, programs: AffineBank, box: Box) -> list[float]:
+    """One bound a pair: of the closed form, of cells where heads bend, infinite where they jump."""
+    bounds, pairings = bound_units(units, programs, box)
+    found = bounds.values.tolist()
+    for i, pairing in enumerate(pairings):
+        if not isinstance(pairing, Pairing) or not pairing.tight:
+            jumps = any(bank.heads[i].op in JUMPS for bank in (units, programs))
+            found[i] = np.inf if jumps else float_bound(units[i], programs[i], box)
+    return found
 
 
 def few_bounds(

@@ -26,6 +26,7 @@ TINY = 1e-6  # below it, two figures of one replacement are the same
 _UNCERTIFIED = (
     ("solver", "proved by a solver without a certificate"),
     ("tried", "proved by trying every input, without a certificate"),
+    ("enclosed", "proved by enclosures, without a certificate"),
 )
 _COMPARED = ("accuracy_original", "accuracy_replaced", "agreement", "kl_mean")
 

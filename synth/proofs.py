@@ -23,7 +23,7 @@ from grammars.names import Names
 from grammars.text import format_program
 from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
 from oracles.circuits import Circuit, Domain
-from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
+from oracles.claims import JUMPS, AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
 from oracles.cross_check import smt_check
 from oracles.discrete import decide
 from oracles.prove import prove_layer
@@ -224,9 +224,12 @@ def _told(
     epsilon: Fraction,
     grammar: Grammar,
 ) -> dict[str, Any]:
-    """What the closed form knows of a unit, or else what is so of all patches of few values."""
+    """What is known over the box, or else of all patches of few values: a unit that jumps is
+    rarely within ε over a box."""
     verdict, smt = known or (_unclaimed(unit.status), None)
-    if not (isinstance(verdict, Unknown) and _claims(unit.status) and choice.layer.alphabet):
+    jumps = choice.layer.heads[unit.channel].op in JUMPS
+    open_ = isinstance(verdict, Unknown) or (jumps and isinstance(verdict, Refuted))
+    if not (open_ and _claims(unit.status) and choice.layer.alphabet):
         return {"verdict": verdict, "smt": smt}
     domain = Domain(dict.fromkeys(choice.scope.of(unit.channel).columns, choice.layer.alphabet))
     own = Circuit.alone(own_program(choice.layer, unit.channel))
