@@ -94,7 +94,7 @@ class _Plane:
         for _ in range(ZOOMS):
             best = int(np.argmax(self.apart(found)))
             first, last = found[max(best - 1, 0)], found[min(best + 1, len(found) - 1)]
-            found = np.unique([found[best], *np.linspace(first, last, SAMPLES)])
+            found = np.unique(np.append(np.linspace(first, last, SAMPLES), found[best]))
         best = found[[int(np.argmax(self.apart(found)))]]
         return float(self.apart(best)[0]), self._point(best)
 

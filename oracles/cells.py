@@ -73,9 +73,8 @@ def covered_bound(outer: Side, inner: Side, box: Box, cover: Cover) -> Fraction:
     Raises ValueError if the cells leave out some, or a line is used on the wrong side of a turn.
     """
     last = cover.cells[-1].end
-    one, none = Fraction(1), Fraction(0)
-    least = -largest(-one, outer.map, none, inner.map, box)
-    if not cover.start <= least or last < largest(one, outer.map, none, inner.map, box):
+    least = -largest([(Fraction(-1), outer.map)], box)
+    if not cover.start <= least or last < largest([(Fraction(1), outer.map)], box):
         raise ValueError(f"cells from {cover.start} to {last} do not cover all pre-activations")
     lines = _Lines(outer, inner, box)
     starts = [cover.start, *(cell.end for cell in cover.cells)]
@@ -122,7 +121,7 @@ class _Lines:
         if not side:
             return _Line(0, Fraction(0), Fraction(0))
         outer, inner, box = self._parts
-        reach = largest(side * slope, outer, Fraction(side), inner, box)
+        reach = largest([(side * slope, outer), (Fraction(-side), inner)], box)
         return _Line(side, slope, -side * reach)
 
 

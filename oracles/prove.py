@@ -1,15 +1,21 @@
 """The ladder for a whole layer: a bound in floats, then an exact replay or an exact recheck.
 
-Heads of two slopes have a closed form, all others are bounded in cells. What is proved or refuted
+Heads of two slopes have a closed form, all others are bounded in cells; programs of other forms by
+linear programs if their pieces are straight, else by splitting. What is proved or refuted
 rests on exact arithmetic and enclosures alone; floats only point at the multipliers, the cells and
 the worst point.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
 
+from grammars.evaluation import Unsupported
+from grammars.interpreters.affine import TapKey
+from grammars.primitive import Primitive
+from grammars.program import Node
 from oracles.bent import prove_bent
 from oracles.claims import (
     Affine,
@@ -25,6 +31,9 @@ from oracles.claims import (
     gap_at,
 )
 from oracles.closed_form import SHORT_BITS, bound_units, exact_bound, snap
+from oracles.difference import difference
+from oracles.straight import prove_straight
+from oracles.trees import prove_tree
 
 
 def prove_layer(
@@ -103,3 +112,26 @@ def _certificate(
         if found.bound <= epsilon:
             break
     return found
+
+
+def prove_program(
+    unit: Node,
+    program: Node,
+    columns: Mapping[TapKey, int],
+    box: Box,
+    epsilon: Fraction,
+    primitives: Mapping[str, Primitive],
+) -> Verdict:
+    """A verdict on two programs of any form over the taps of `columns`, which lie in a box (n,).
+
+    Raises KeyError for a tap without a column.
+    """
+    apart = difference(unit, program, columns, primitives)
+    with suppress(Unsupported):
+        straight = prove_straight(apart, box, epsilon)
+        if not isinstance(straight, Unknown):
+            return straight
+    try:
+        return prove_tree(apart, box, epsilon)
+    except Unsupported as reason:
+        return Unknown(f"no oracle knows a bound for a program of this form: {reason}")
