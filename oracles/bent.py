@@ -132,10 +132,10 @@ def prove_bent(unit: Affine, program: Affine, box: Box, epsilon: Fraction) -> Ve
     replayed = gap_at(unit, program, point)
     if replayed > epsilon:
         return Refuted(point, below(replayed))
-    bound, sides = Fraction(0), (Side.of(unit), Side.of(program))
-    for plane, pair in zip(planes, (sides, sides[::-1]), strict=True):
-        cover = _cover(plane, _goal(highest, float(epsilon)))
-        bound = max(bound, covered_bound(*pair, box, cover))
+    bound, goal = Fraction(0), _goal(highest, float(epsilon))
+    for plane in planes:
+        sides = Side.of(plane.outer), Side.of(plane.inner)
+        bound = max(bound, covered_bound(*sides, box, _cover(plane, goal)))
     if bound <= epsilon:
         return Proved("enclosed", bound)
     gap = f"{below(replayed):.9g} <= sup <= {below(bound):.9g}, epsilon {below(epsilon):.9g}"
@@ -150,7 +150,10 @@ def float_bound(unit: Affine, program: Affine, box: Box) -> float:
 
 def _goal(highest: float, epsilon: float) -> float:
     """What every cell's bound should not exceed."""
-    return max(min(highest * (1 + SLACK), (highest + epsilon) / 2), NEGLIGIBLE * epsilon)
+    near = highest * (1 + SLACK)
+    if highest < epsilon:
+        near = min(near, (highest + epsilon) / 2)
+    return max(near, NEGLIGIBLE * epsilon)
 
 
 def _cover(plane: _Plane, goal: float) -> Cover:

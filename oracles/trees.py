@@ -7,12 +7,14 @@ the cell or by the zonotope, whichever is less. The cells of the largest bounds 
 lie below a goal, or their number is used up: what is then left is still a bound.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
 import numpy as np
 
+from grammars.evaluation import Unsupported
 from oracles.claims import Box, Proved, Refuted, Unknown, Verdict, below
 from oracles.difference import Difference
 from oracles.forms import ROUNDING, Form, FormAlgebra
@@ -78,13 +80,23 @@ def prove_tree(difference: Difference, box: Box, epsilon: Fraction) -> Verdict:
     certain = difference.apart(point)
     if Fraction(certain) > epsilon:
         return Refuted(point, certain)
-    near, wanted = reached * (1 + SLACK), (reached + float(epsilon)) / 2
-    goal = max(min(near, wanted), NEGLIGIBLE * float(epsilon))
-    bound = _split(difference, symbols, goal)
+    near = reached * (1 + SLACK)
+    if reached < epsilon:
+        near = min(near, (reached + float(epsilon)) / 2)
+    bound = _split(difference, symbols, max(near, NEGLIGIBLE * float(epsilon)))
     if np.isfinite(bound) and Fraction(bound) <= epsilon:
         return Proved("enclosed", Fraction(bound))
     gap = f"{certain:.9g} <= sup <= {bound:.9g}, epsilon {below(epsilon):.9g}"
     return Unknown(f"{CELLS} cells do not tell: {gap}")
+
+
+def seen_bound(difference: Difference, box: Box) -> float:
+    """About what `prove_program` will prove of a pair, in floats; infinite without enclosures."""
+    symbols = _Symbols.of(difference, box)
+    try:
+        return _largest_seen(difference, symbols, box)[0] * (1 + 2 * SLACK)
+    except Unsupported:
+        return math.inf
 
 
 def _largest_seen(difference: Difference, symbols: _Symbols, box: Box) -> tuple[float, np.ndarray]:

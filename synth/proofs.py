@@ -290,11 +290,11 @@ def _bent(
     if layer.alphabet:
         return []
     programs, columns = choice.expanded(grammar), source_index(choice.scope)
-    box = Box(ranges.lower, ranges.upper)
+    box, own = Box(ranges.lower, ranges.upper), [own_program(layer, c) for c in range(layer.units)]
     return [
-        ([c], _Bent(own_program(layer, c), programs[c], columns, box, epsilons[c], grammar))
+        ([c], _Bent(own[c], programs[c], columns, box, epsilons[c], grammar))
         for c in range(layer.units)
-        if c not in known and _claims(choice.units[c].status)
+        if c not in known and _claims(choice.units[c].status) and own[c].op in grammar
     ]
 
 
