@@ -1,8 +1,7 @@
 """Bounds of single units: against Z3, a MILP, samples and ascent, and how near they are.
 
-A section of `proofs`: `units` returns rows and checks. By itself, `python benchmarks/proofs_units.py
---share 0.01` prints them on a hundredth of the cases and writes no file. The whole of it takes
-about 20 minutes on one core.
+A section of `proofs`: `units` returns rows and checks. By itself, with `--share 0.01`, it prints
+those of a hundredth of the cases and writes no file. All cases take about 20 minutes on one core.
 """
 
 import argparse
@@ -100,7 +99,7 @@ def _z3_optimum(units_: AffineBank, programs: AffineBank, box: Box) -> float:
 
 def _z3_unit(one: Affine, x: list[Any]) -> Any:
     terms = [_exact(w) * v for w, v in zip(one.weights.tolist(), x, strict=True) if w]
-    value = z3.Sum([*terms, _exact(one.bias)])
+    value: Any = z3.Sum([*terms, _exact(one.bias)])
     return z3.If(value > 0, value, z3.RealVal(0))
 
 
@@ -124,9 +123,9 @@ def _milp_optimum(first: Affine, second: Affine, box: Box) -> float:
     low, high = box.lower[0], box.upper[0]
     size, rows, limits = low.size, [], [np.inf, np.inf]
     for place, one in enumerate((first, second)):
-        ends = one.weights * low, one.weights * high
-        least, most = np.minimum(*ends).sum() + one.bias, np.maximum(*ends).sum() + one.bias
-        most, least = max(most, 0.0), min(least, 0.0)
+        sides = one.weights * low, one.weights * high
+        least = min(np.minimum(*sides).sum() + one.bias, 0.0)
+        most = max(np.maximum(*sides).sum() + one.bias, 0.0)
         limits[place] = most
         r, z = size + place, size + 2 + place
         for on_a, on_r, on_z, end in (
@@ -137,11 +136,12 @@ def _milp_optimum(first: Affine, second: Affine, box: Box) -> float:
             row = np.zeros(size + 4)
             row[:size], row[r], row[z] = on_a * one.weights, on_r, on_z
             rows.append((row, end))
+    matrix, ends = (np.array(parts) for parts in zip(*rows, strict=True))
     goal = np.zeros(size + 4)
     goal[size], goal[size + 1] = -1.0, 1.0
     found = milp(
         goal,
-        constraints=LinearConstraint(np.array([r for r, _ in rows]), -np.inf, [e for _, e in rows]),
+        constraints=LinearConstraint(matrix, -np.inf, ends),  # type: ignore[arg-type]
         bounds=Bounds(np.r_[low, np.zeros(4)], np.r_[high, limits, 1.0, 1.0]),
         integrality=np.r_[np.zeros(size + 2), np.ones(2)],
         options={"mip_rel_gap": 1e-9},

@@ -29,7 +29,7 @@ SLACK = 2.0**-7  # of the largest difference found: a bound need not be nearer t
 NEGLIGIBLE = 2.0**-10  # nor below this share of epsilon
 CELLS, HALVINGS = 4096, 48
 GRID = 2**30  # of slopes of lines
-ZOOMS, SAMPLES = 4, 129
+ZOOMS, SAMPLES = 2, 129
 
 
 @dataclass(frozen=True, eq=False)
