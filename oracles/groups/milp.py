@@ -53,7 +53,9 @@ def milp_bound(group: Group, *, nodes: int = NODES) -> MilpBound:
     program, found = _Program(question), []
     for objective in (question.objective, question.objective.times(-1)):
         upper, point, done = program.largest(objective, nodes)
-        inputs = box.lower if point is None else np.clip(point[: question.inputs], box.lower, box.upper)
+        inputs = (
+            box.lower if point is None else np.clip(point[: question.inputs], box.lower, box.upper)
+        )
         found.append(MilpBound(group.gap(inputs), inputs, upper, done))
     best = max(found, key=lambda one: one.lower)
     upper = max(best.lower, *(one.upper for one in found))
@@ -95,6 +97,8 @@ class _Program:
         own = objective.largest(self.question.lower, self.question.upper)
         if found.mip_dual_bound is None or not np.isfinite(found.mip_dual_bound):
             return own, found.x, False
-        weights = 1.0 + sum(relu.weight * float(1 + relu.high - relu.low) for relu in self.question.relus)
+        weights = 1.0 + sum(
+            relu.weight * float(1 + relu.high - relu.low) for relu in self.question.relus
+        )
         bound = Fraction(float(-found.mip_dual_bound) + TOLERANCE * weights) + objective.constant
         return min(own, bound), found.x, found.status == 0

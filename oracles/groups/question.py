@@ -135,7 +135,9 @@ class Question:
 
 def question_of(group: Group) -> Question:
     """The difference of a group's two networks as one exact question."""
-    writer = _Writer(*([*map(Fraction, end.tolist())] for end in (group.box.lower, group.box.upper)))
+    writer = _Writer(
+        *([*map(Fraction, end.tolist())] for end in (group.box.lower, group.box.upper))
+    )
     first, second = group.first, group.second
     own = writer.layer(first)
     copied = writer.layer(second, own if len(own) == len(second.hidden) else None)

@@ -17,7 +17,7 @@ from oracles.groups.sums import Sum
 from oracles.z3_terms import real_value
 
 STEPS = 20_000_000  # of z3's resource counter for one sign: some seconds
-UNSTABLE = 16  # ReLUs up to which z3 is worth asking
+UNSTABLE = 12  # ReLUs up to which z3 is worth asking
 
 
 def smt_group(group: Group, epsilon: Fraction, *, steps: int = STEPS) -> Verdict:
