@@ -135,15 +135,15 @@ class Question:
 
 def question_of(group: Group) -> Question:
     """The difference of a group's two networks as one exact question."""
-    writer = _Writer(
-        *([*map(Fraction, end.tolist())] for end in (group.box.lower, group.box.upper))
-    )
+    box = group.box
+    lower, upper = ([*map(Fraction, end.tolist())] for end in (box.lower, box.upper))
+    writer = _Writer(lower, upper)
     first, second = group.first, group.second
     own = writer.layer(first)
     copied = writer.layer(second, own if len(own) == len(second.hidden) else None)
     one = writer.bent(_read_out(first, own), first.head)
     other = writer.bent(_read_out(second, copied), second.head, near=one)
-    return writer.question(one.value.plus(other.value, -1), group.box.lower.size)
+    return writer.question(one.value.plus(other.value, -1), box.lower.size)
 
 
 @dataclass(frozen=True, eq=False)
