@@ -15,6 +15,8 @@ Point = tuple[Fraction, Fraction]
 Line = tuple[Fraction, Fraction, Fraction]
 """p·x + q·y + r = 0."""
 
+NOWHERE: Point = (Fraction(0), Fraction(0))
+
 
 @dataclass(frozen=True)
 class Bent:
@@ -40,8 +42,8 @@ def unit_difference(
     """
     corners = _image(first, second, lower, upper)
     points = [*corners, *_on_axes(corners)]
-    if _inside((Fraction(0), Fraction(0)), corners):
-        points.append((Fraction(0), Fraction(0)))
+    if _inside(NOWHERE, corners):
+        points.append(NOWHERE)
     return max(abs(first.at(a) - second.at(b)) for a, b in points)
 
 
@@ -71,10 +73,10 @@ def _image(
         width = Fraction(high) - Fraction(low)
         start_a, start_b = start_a + a * Fraction(low), start_b + b * Fraction(low)
         edge = a * width, b * width
-        if edge < (0, 0):  # start from the other end of it
+        if edge < NOWHERE:  # start from the other end of it
             start_a, start_b = start_a + edge[0], start_b + edge[1]
             edge = -edge[0], -edge[1]
-        if edge != (0, 0):
+        if edge != NOWHERE:
             edges.append(edge)
     edges.sort(key=cmp_to_key(lambda e, f: -1 if _cross(e, f) > 0 else int(_cross(e, f) < 0)))
     corners, here = [], (start_a, start_b)
