@@ -1,10 +1,13 @@
 """A group's question put to Z3: is there an input at which the two differ by more than epsilon?
 
-Every number is the fraction that its float denotes, so an answer is of the networks themselves; the
-hulls of the ReLUs are told as well, which the solver would have to find by cases. Z3 gives up after
-so many steps of its own resource counter, the same on every machine.
+Numbers of 24 bits make Z3 ten times slower than those of eight, so it is asked of networks in few
+bits first, about what is left of epsilon when all that they may have moved is taken off; in the end
+of the networks themselves, every number the fraction that its float denotes. The hulls of the ReLUs
+are told as well, which it would have to find by cases. Z3 gives up after so many steps of its own
+resource counter, the same on every machine.
 """
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -13,29 +16,48 @@ import z3
 
 from oracles.claims import Proved, Refuted, Unknown, Verdict, below
 from oracles.groups.question import Group, Question, question_of
+from oracles.groups.shortening import shortened
 from oracles.groups.sums import Sum
 from oracles.z3_terms import real_value
 
-STEPS = 20_000_000  # of z3's resource counter for one sign: some seconds
+STEPS = 20_000_000  # of z3's resource counter for one question: some seconds
 UNSTABLE = 12  # ReLUs up to which z3 is worth asking
+LADDER = (7, 10, 14)  # bits of a network
+SHARE = Fraction(1, 4)  # of epsilon, which shortening may take at most
 
 
 def smt_group(group: Group, epsilon: Fraction, *, steps: int = STEPS) -> Verdict:
     """Ask Z3 whether ``|first − second| <= epsilon``: `Proved("solver", epsilon)`, `Refuted` with a
-    replayed point, or `Unknown` after so many `steps` a sign."""
-    question = question_of(group)
+    replayed point, or `Unknown` after so many `steps` for a sign in one number of bits."""
+    for near, left in _shorter(group, epsilon):
+        point = _exceeding(question_of(near), left, steps)
+        if isinstance(point, Unknown):
+            return point
+        if point is None:
+            return Proved("solver", epsilon)
+        difference = group.gap(np.clip(point, group.box.lower, group.box.upper))
+        if difference > epsilon:
+            return Refuted(np.clip(point, group.box.lower, group.box.upper), below(difference))
+    return Unknown("z3 finds epsilon exceeded, but at no point that replays in floats")
+
+
+def _shorter(group: Group, epsilon: Fraction) -> Iterator[tuple[Group, Fraction]]:
+    """The group in fewer bits with what is left of epsilon, short ones first, and then itself."""
+    for bits in LADDER:
+        near, moved = shortened(group, bits)
+        if moved <= SHARE * epsilon:
+            yield near, epsilon - moved
+    yield group, epsilon
+
+
+def _exceeding(question: Question, epsilon: Fraction, steps: int) -> np.ndarray | Unknown | None:
+    """A point at which the objective is beyond epsilon in either sign; None where there is none."""
     inquiry = _Inquiry(question, steps)
     for objective in (question.objective, question.objective.times(-1)):
         found = inquiry.exceeding(objective, epsilon)
-        if isinstance(found, Unknown):
-            return found
         if found is not None:
-            point = np.clip(found, group.box.lower, group.box.upper)
-            difference = group.gap(point)
-            if difference > epsilon:
-                return Refuted(point, below(difference))
-            return Unknown("z3 finds epsilon exceeded, but at no point that replays in floats")
-    return Proved("solver", epsilon)
+            return found
+    return None
 
 
 class _Inquiry:

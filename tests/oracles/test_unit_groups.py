@@ -13,6 +13,7 @@ from oracles.groups.milp import milp_bound, milp_group
 from oracles.groups.prove import Effort, decide_group
 from oracles.groups.question import Group, TwoLayer, question_of
 from oracles.groups.relaxation import Relaxation
+from oracles.groups.shortening import shortened
 from oracles.groups.smt import smt_group
 from oracles.groups.splitting import bracket, split_group
 
@@ -52,7 +53,7 @@ def closed(group, **more):
     return bracket(group, enough=lambda low, high: high <= low * Fraction(1001, 1000), **more)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     head=st.sampled_from([RELU, ABS, LEAKY]),
@@ -97,8 +98,8 @@ def test_what_is_proved_says_on_whose_word():
 
 def test_efforts_end_in_unknown_and_are_reproducible():
     """Too few programs, nodes or steps give a reason, and the same one every time."""
-    group = group_of(3, inputs=6, hidden=8, short=False)
-    truth = closed(group, nodes=60)
+    group = group_of(3, inputs=5, hidden=5, short=False)
+    truth = closed(group, nodes=40)
     epsilon = truth.lower * Fraction(1001, 1000)
     for road, some in (
         (split_group, {"nodes": 6}),
@@ -153,6 +154,18 @@ def test_multipliers_of_any_kind_bound(monkeypatch, seed):
     plain = Relaxation(asked)
     bounds = [plain.bound(o, {}).bound for o in (asked.objective, asked.objective.times(-1))]
     assert max(bounds) >= truth
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), bits=st.integers(2, 14), outer=st.sampled_from([IDENTITY, ABS]))
+def test_shortening_moves_a_difference_by_no_more_than_it_says(seed, bits, outer):
+    """At every point, and by nothing where the numbers are short already."""
+    group = group_of(seed, head=LEAKY, outer=outer, short=False)
+    near, moved = shortened(group, bits)
+    rng = np.random.default_rng(seed)
+    for point in rng.uniform(-1, 1, size=(20, 3)):
+        assert abs(near.gap(point) - group.gap(point)) <= moved
+    assert shortened(group, 60)[1] == 0
 
 
 def chord_below(value, low, high):
