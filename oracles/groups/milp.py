@@ -1,7 +1,7 @@
 """A group's question as a mixed-integer linear program: a Boolean for the phase of each ReLU.
 
-HiGHS (Huangfu and Hall 2018) decides it in floats, within tolerances: its bound is widened by what
-they may hide, and is still on its word. What it finds is replayed exactly.
+HiGHS (Huangfu and Hall 2018) decides it in floats, within tolerances: its bound is widened by about
+what they may hide, and is still on its word. What it finds is replayed exactly.
 """
 
 from dataclasses import dataclass

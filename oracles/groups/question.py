@@ -148,11 +148,12 @@ def question_of(group: Group) -> Question:
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
-    """A unit under a head: its pre-activation, the ReLU of that, and what it comes to."""
+    """A unit under a head: its pre-activation, what the head makes of it, and the ReLU that is in
+    it; None where it does not bend."""
 
     pre: Sum
-    relu: Sum
     value: Sum
+    relu: Sum | None
 
 
 @dataclass(eq=False)
@@ -177,9 +178,10 @@ class _Writer:
     ) -> _Unit:
         """max(lo·pre, hi·pre) as lo·pre + (hi − lo)·relu(pre), which counts by its weight."""
         low, high = map(Fraction, head.slopes)
-        bend = weight * float(high - low)
-        relu = self._relu(pre, bend, near) if low != high else Sum()
-        return _Unit(pre, relu, pre.times(low).plus(relu, high - low))
+        if low == high:
+            return _Unit(pre, pre.times(low), None)
+        relu = self._relu(pre, weight * float(high - low), near)
+        return _Unit(pre, pre.times(low).plus(relu, high - low), relu)
 
     def question(self, objective: Sum, inputs: int) -> Question:
         ends = tuple(self.lower), tuple(self.upper)
@@ -189,12 +191,16 @@ class _Writer:
         low, high = pre.range(self.lower, self.upper)
         if high <= 0 or low >= 0:
             return Sum() if high <= 0 else pre
-        post = self._variable(ZERO, high) if near is None else self._beside(pre, near)
+        beside = near and self._beside(pre, near)
+        post = beside or self._variable(ZERO, high)
         self.relus.append(Relu(pre, post, low, high, weight))
         return post
 
-    def _beside(self, pre: Sum, near: _Unit) -> Sum:
-        """relu(pre) as that of another less d, which lies between two sums of pre's difference."""
+    def _beside(self, pre: Sum, near: _Unit) -> Sum | None:
+        """relu(pre) as that of another less d, which lies between two sums of pre's difference;
+        None where the other has no ReLU."""
+        if near.relu is None:
+            return None
         apart = near.pre.plus(pre, -1)
         low, high = apart.range(self.lower, self.upper)
         d = self._variable(min(low, ZERO), max(high, ZERO))

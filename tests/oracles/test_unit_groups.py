@@ -20,6 +20,7 @@ from oracles.groups.splitting import bracket, split_group
 RELU, ABS = head_form("relu"), head_form("abs")
 LEAKY = head_form("leaky_relu", {"slope": 0.125})
 IDENTITY = head_form("identity")
+HEADS = (IDENTITY, RELU, ABS, LEAKY)
 
 
 def group_of(seed, inputs=3, hidden=3, *, head=RELU, outer=IDENTITY, grid=16.0, short=True):
@@ -70,6 +71,22 @@ def test_no_point_exceeds_the_bound_and_one_comes_near(seed, head, outer, hidden
     whole = milp_bound(group)
     assert found.lower <= whole.upper and whole.lower <= found.upper
     assert whole.upper <= found.upper * Fraction(1001, 1000) + Fraction(1, 1000)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), heads=st.lists(st.sampled_from(HEADS), min_size=6, max_size=6))
+def test_heads_may_differ(seed, heads):
+    """Each unit has a head of its own, and so has its copy: what is reached is below the bound."""
+    same = group_of(seed, inputs=2, hidden=2)
+    sides = []
+    for side, own in ((same.first, heads[:3]), (same.second, heads[3:])):
+        bank = AffineBank(side.hidden.weights, side.hidden.biases, tuple(own[:2]))
+        sides.append(TwoLayer(bank, side.readout, side.bias, own[2]))
+    group = Group(*sides, same.box)
+    found = closed(group)
+    assert sampled(group, seed, 400) <= float(found.upper) * (1 + 1e-9)
+    assert found.upper <= found.lower * Fraction(1001, 1000) + Fraction(1, 10**6)
+    assert milp_bound(group).upper >= found.lower
 
 
 @pytest.mark.parametrize("seed", range(4))
