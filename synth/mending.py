@@ -28,7 +28,7 @@ from synth.rounding import grid_of, round_compensated
 
 ROUNDS = 8  # of fits with one counterexample more
 SHARE = 0.125  # that a counterexample counts beside all probes
-MENDED = 4  # refuted programs of a unit, cheapest first
+MENDED = 4  # refuted programs of a unit, those nearest to ε first
 
 
 def can_be_held(layer: Layer, channel: int) -> bool:
@@ -48,7 +48,7 @@ def mended(
         return
     unit, box = unit_bank(layer.layer, [channel])[0], unit_box(layer.ranges, channel)
     search = CoefficientSearch(unit, box, epsilon)
-    for candidate in sorted(refuted, key=lambda c: c.bits)[:MENDED]:
+    for candidate in sorted(refuted, key=lambda c: c.bound)[:MENDED]:
         found = _mended(evidence, search, candidate.program)
         if found is not None and np.float32(found.bias) == found.bias:  # it runs in float32
             yield written(layer.layer, channel, found), candidate.engine
@@ -61,6 +61,8 @@ def _mended(evidence: UnitEvidence, search: CoefficientSearch, program: Node) ->
         return None
     taps = sorted(index[key] for key in rows[0].weights)
     if taps[-1] >= own:  # a sibling's
+        return None
+    if search.least_terms(taps) > len(taps):  # what it leaves out moves the unit too far
         return None
     step = grid_of(rows[0].weights.values())
     metric = refit_metric(evidence.layer, evidence.channel, evidence.layer.patches, np.array(taps))
