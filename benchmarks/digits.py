@@ -7,21 +7,20 @@ missed. Takes about ten minutes on two cores.
 import argparse
 import json
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.planted import recover  # noqa: E402  (the repository is not a package)
+from benchmarks.corruptions import CORRUPT  # noqa: E402  (the repository is not a package)
+from benchmarks.planted import recover  # noqa: E402
 from benchmarks.report import Report  # noqa: E402
 from oracles.checker import check  # noqa: E402
 from synth.folder import RESULT_FILES  # noqa: E402
@@ -158,69 +157,6 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def _differing(a: dict[str, bytes], b: dict[str, bytes]) -> str:
     return ", ".join(name for name in a if a[name] != b[name]) or "none"
 
-
-Certificate = dict[str, Any]
-
-
-def _coefficient(victim: Certificate, _: list[Certificate]) -> None:
-    """Eight more on the first coefficient that is written."""
-    victim["program"] = re.sub(
-        r"[\d.e-]+(?=\*)", lambda m: str(abs(float(m[0])) + 8.0), victim["program"], count=1
-    )
-
-
-def _bias(victim: Certificate, _: list[Certificate]) -> None:
-    victim["program"] = (
-        f"{victim['program'][:-1]} + 0.25)"
-        if victim["program"].endswith(")")
-        else f"{victim['program']} + 0.25"
-    )
-
-
-def _understated(victim: Certificate, _: list[Certificate]) -> None:
-    victim["bound"] = "0"
-
-
-def _narrow(victim: Certificate, _: list[Certificate]) -> None:
-    victim["epsilon"] = "1/1000000000"
-
-
-def _multiplier(victim: Certificate, _: list[Certificate]) -> None:
-    victim["multipliers"] = ["2"] * 4
-
-
-def _swapped(victim: Certificate, others: list[Certificate]) -> None:
-    victim["program"] = next(c for c in others if c["program"] != victim["program"])["program"]
-
-
-def _head(victim: Certificate, _: list[Certificate]) -> None:
-    victim["head"] = {"op": "tanh", "params": {}}
-
-
-def _name(victim: Certificate, _: list[Certificate]) -> None:
-    victim["program"] = victim["program"].replace("*", "*unknown_", 1)
-
-
-def _channel(victim: Certificate, _: list[Certificate]) -> None:
-    victim["channel"] += 1
-
-
-def _injected(victim: Certificate, _: list[Certificate]) -> None:
-    victim["program"] = "__import__('os').getcwd()"
-
-
-CORRUPT: tuple[Callable[[Certificate, list[Certificate]], None], ...] = (
-    _coefficient,
-    _bias,
-    _understated,
-    _narrow,
-    _multiplier,
-    _swapped,
-    _head,
-    _name,
-    _channel,
-    _injected,
-)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -143,13 +143,13 @@ def _split(
 
 def _complete(hoisted: Hoisted[Affine], primitives: Mapping[str, Primitive]) -> Hoisted[Affine]:
     """Every tap that the skeleton still reads as an atom gets a row of its own, at the end."""
-    raw = [key for key in _reads(hoisted.skeleton, primitives) if key[0] != ROWS]
+    raw = [key for key in taps_read(hoisted.skeleton, primitives) if key[0] != ROWS]
     return Hoisted(hoisted.skeleton, (*hoisted.rows, *(Affine({key: 1.0}) for key in raw)))
 
 
 def _compiled(group: Group, primitives: Mapping[str, Primitive]) -> CompiledGroup:
     """Slot i is a unit's row i; raw taps follow, in the order in which `_complete` put them."""
-    reads = _reads(group.skeleton, primitives)
+    reads = taps_read(group.skeleton, primitives)
     slots = sorted(key for key in reads if key[0] == ROWS)
     rows = np.array(group.rows, dtype=np.int64).reshape(len(group.units), -1)
     keys = [*slots, *(key for key in reads if key[0] != ROWS)]
@@ -157,8 +157,8 @@ def _compiled(group: Group, primitives: Mapping[str, Primitive]) -> CompiledGrou
     return CompiledGroup(group.skeleton, np.array(group.units), table)
 
 
-def _reads(skeleton: Node, primitives: Mapping[str, Primitive]) -> list[TapKey]:
-    """What evaluating the skeleton reads, in order of first use."""
+def taps_read(skeleton: Node, primitives: Mapping[str, Primitive]) -> list[TapKey]:
+    """What evaluating a skeleton reads, in order of first use."""
     tracer = _Tracer()
     evaluate(skeleton, tracer, primitives)
     return list(tracer.seen)

@@ -153,6 +153,6 @@ def _certificate(unit: CertifiedUnit, layers: Mapping[str, CertifiedLayer]) -> d
         "program": unit.program,
         "domain": unit.claim.domain,
         "epsilon": str(unit.claim.epsilon),
-        "bound": str(unit.proof.bound),
+        "bound": str(unit.proof.certificate.bound),
         "multipliers": [str(m) for m in unit.proof.certificate.multipliers],
     }

@@ -118,9 +118,10 @@ _LIPSCHITZ = {
     **{"hardsigmoid": 171 / 1024, "hardswish": 1.5},
 }
 _BOUNDED, _GROWING = ("sigmoid", "tanh"), ("gelu", "silu")
-_JUMPS = ("step", "sign")
+SMOOTH = _BOUNDED + _GROWING
+JUMPS = ("step", "sign")
 _PARAMETERS = {"leaky_relu": ("slope",), "prelu": ("slope",), "clip": ("high", "low")}
-SUPPORTED_HEADS = (*_PLAIN, *_LIPSCHITZ, *_JUMPS, *_PARAMETERS)
+SUPPORTED_HEADS = (*_PLAIN, *_LIPSCHITZ, *JUMPS, *_PARAMETERS)
 
 
 def head_form(op: str, params: Mapping[str, float] | Iterable[tuple[str, float]] = ()) -> HeadForm:
@@ -142,7 +143,7 @@ def head_form(op: str, params: Mapping[str, float] | Iterable[tuple[str, float]]
         return _leaky(op, pairs, named["slope"])
     if op == "clip" and named["low"] > named["high"]:
         raise ValueError(f"clip has low {named['low']} above high {named['high']}; swap them?")
-    steepest = math.inf if op in _JUMPS else _LIPSCHITZ.get(op, 1.0)
+    steepest = math.inf if op in JUMPS else _LIPSCHITZ.get(op, 1.0)
     return HeadForm(op, pairs, (1.0, 1.0), steepest, False)
 
 
@@ -211,20 +212,22 @@ class _NoTruthValue:
 
 @dataclass(frozen=True)
 class Certificate:
-    """One multiplier for each of the four problems of closed_form.py: enough to recheck a bound."""
+    """One multiplier for each of the four problems of closed_form.py: enough to recheck `bound`."""
 
     multipliers: tuple[Fraction, ...]
+    bound: Fraction
 
 
 @dataclass(frozen=True)
 class Proved(_NoTruthValue):
     """The claim holds and `bound` <= epsilon bounds the difference.
 
-    `checked`: by exact arithmetic with a certificate; `tried`: every point of a finite domain was
-    evaluated in exact arithmetic; `solver`: on the word of a solver.
+    `checked`: by exact arithmetic with a certificate, whose own bound may be wider; `enclosed`: by
+    ball or exact arithmetic without one; `tried`: every point of a finite domain was evaluated in
+    exact arithmetic; `solver`: on the word of a solver.
     """
 
-    trust: Literal["checked", "tried", "solver"]
+    trust: Literal["checked", "enclosed", "tried", "solver"]
     bound: Fraction
     certificate: Certificate | None = None
 
@@ -292,14 +295,14 @@ def apply_head(head: HeadForm, value: Fraction) -> Fraction:
     params = {name: Fraction(number) for name, number in head.params}
     if head.op == "clip":
         return min(max(value, params["low"]), params["high"])
-    if head.op in _JUMPS:
+    if head.op in JUMPS:
         return Fraction((value > 0) - (head.op == "sign" and value < 0))
     if head.op in ("hardsigmoid", "hardswish"):
         inside = min(max(value + 3, Fraction(0)), Fraction(6)) / 6
         return inside if head.op == "hardsigmoid" else value * inside
     if head.op in _GROWING and value > 700:
         return value  # to 1e-300
-    if head.op in _BOUNDED + _GROWING:
+    if head.op in SMOOTH:
         return Fraction(_smooth(head.op, float(min(max(value, Fraction(-700)), Fraction(700)))))
     if "slope" in params:
         return value if value > 0 else params["slope"] * value

@@ -22,6 +22,7 @@ sigmoid, tanh, gelu …), are bounded by L·sup |a − a'|: sound, not tight. Se
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 from typing import TypeVar
 
 import numpy as np
@@ -255,46 +256,46 @@ def exact_bound(
         raise ValueError(joined.reason)
     if len(multipliers) != 4:
         raise ValueError(f"{len(multipliers)} multipliers; expected 4, one a problem")
-    sides = (_side(unit, joined.unit), _side(program, joined.program))
+    sides = [
+        (ExactMap.of(one), (Fraction(slopes[0]), Fraction(slopes[1])))
+        for one, slopes in ((unit, joined.unit), (program, joined.program))
+    ]
     values = []
-    for (outer, inner), pair in zip(
+    for ((outer, scales), (inner, span)), pair in zip(
         (sides, sides[::-1]), (multipliers[:2], multipliers[2:]), strict=True
     ):
-        for scale, multiplier in zip(outer.slopes, pair, strict=True):
-            if not inner.slopes[0] <= multiplier <= inner.slopes[1]:
-                raise ValueError(
-                    f"multiplier {multiplier} is outside {inner.slopes}; snap it first"
-                )
-            values.append(_exact_problem(scale, outer, multiplier, inner, box))
+        for scale, multiplier in zip(scales, pair, strict=True):
+            if not span[0] <= multiplier <= span[1]:
+                raise ValueError(f"multiplier {multiplier} is outside {span}; snap it first")
+            values.append(largest([(scale, outer), (-multiplier, inner)], box))
     return Fraction(joined.factor) * max(values)
 
 
 @dataclass(frozen=True)
-class _Side:
+class ExactMap:
+    """An affine map over n columns in exact numbers."""
+
     weights: Dyadics
     bias: Fraction
-    slopes: tuple[Fraction, Fraction]
+
+    @classmethod
+    def of(cls, affine: Affine) -> "ExactMap":
+        """What a unit or a program has under its head."""
+        return cls(dyadics(affine.weights), Fraction(affine.bias))
 
 
-def _side(affine: Affine, slopes: tuple[float, float]) -> _Side:
-    exact = Fraction(slopes[0]), Fraction(slopes[1])
-    return _Side(dyadics(affine.weights), Fraction(affine.bias), exact)
-
-
-def _exact_problem(
-    scale: Fraction, outer: _Side, multiplier: Fraction, inner: _Side, box: Box
-) -> Fraction:
-    """h(s·w − λ·q) + s·b − λ·c over integers with one common denominator."""
+def largest(terms: Sequence[tuple[Fraction, ExactMap]], box: Box) -> Fraction:
+    """The maximum over a box (n,) of Σ factor · map, exactly: integers over one denominator."""
     lower, upper, box_exponent = box.exact
-    base = min(outer.weights.exponent, inner.weights.exponent)
-    a = scale.numerator * multiplier.denominator << (outer.weights.exponent - base)
-    b = multiplier.numerator * scale.denominator << (inner.weights.exponent - base)
-    total = 0
-    columns = zip(outer.weights.integers, inner.weights.integers, lower, upper, strict=True)
-    for w, q, low, high in columns:
-        direction = a * w - b * q
-        total += direction * (high if direction > 0 else low)
-    support = Fraction(total, scale.denominator * multiplier.denominator) * power_of_two(
-        base + box_exponent
-    )
-    return support + scale * outer.bias - multiplier * inner.bias
+    base = min(affine.weights.exponent for _, affine in terms)
+    common = lcm(*(factor.denominator for factor, _ in terms))
+    directions = [0] * len(lower)
+    for factor, affine in terms:
+        whole = factor.numerator * (common // factor.denominator)
+        whole <<= affine.weights.exponent - base
+        pairs = zip(directions, affine.weights.integers, strict=True)
+        directions = [d + whole * w for d, w in pairs]
+    columns = zip(directions, lower, upper, strict=True)
+    total = sum([d * (high if d > 0 else low) for d, low, high in columns])
+    support = Fraction(total, common) * power_of_two(base + box_exponent)
+    return support + sum((factor * affine.bias for factor, affine in terms), Fraction(0))

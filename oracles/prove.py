@@ -1,14 +1,22 @@
-"""The ladder for a whole layer: closed form in floats, then an exact replay or an exact recheck.
+"""The ladder for a whole layer: a bound in floats, then an exact replay or an exact recheck.
 
-What is proved or refuted rests on exact arithmetic alone; floats only point at the multipliers
-and at the worst point.
+Heads of two slopes have a closed form, all others are bounded in cells; programs of other forms by
+linear programs if their pieces are straight, else by splitting. What is proved or refuted
+rests on exact arithmetic and enclosures alone; floats only point at the multipliers, the cells and
+the worst point.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
 
+from grammars.evaluation import Unsupported
+from grammars.interpreters.affine import TapKey
+from grammars.primitive import Primitive
+from grammars.program import Node
+from oracles.bent import prove_bent
 from oracles.claims import (
     Affine,
     AffineBank,
@@ -23,6 +31,9 @@ from oracles.claims import (
     gap_at,
 )
 from oracles.closed_form import SHORT_BITS, bound_units, exact_bound, snap
+from oracles.difference import difference
+from oracles.straight import prove_straight
+from oracles.trees import prove_tree
 
 
 def prove_layer(
@@ -30,8 +41,8 @@ def prove_layer(
 ) -> list[Verdict]:
     """One verdict a unit on ``sup over the box |unit − program| <= epsilon``.
 
-    Two-slope heads are decided but for a hair of float rounding; monotone Lipschitz heads may stay
-    Unknown, because their bound is not tight. Raises ValueError if the sizes do not match.
+    Two-slope heads are decided but for a hair of float rounding, all others but for a hair that
+    grows with their bends. Raises ValueError if the sizes do not match.
     """
     sizes = len(units), len(programs), len(epsilons)
     if len(set(sizes)) != 1 or units.weights.shape != programs.weights.shape:
@@ -42,12 +53,13 @@ def prove_layer(
     bounds, pairings = bound_units(units, programs, box)
     verdicts: list[Verdict] = []
     for index, (pairing, epsilon) in enumerate(zip(pairings, epsilons, strict=True)):
-        if isinstance(pairing, Unknown):
-            verdicts.append(pairing)
+        pair, part = (units[index], programs[index]), box.of_unit(index)
+        if not isinstance(pairing, Pairing):
+            verdicts.append(prove_bent(*pair, part, epsilon))
             continue
-        pair = units[index], programs[index]
+        decide = _decide if pairing.tight else _enclose
         multipliers, point = bounds.multipliers[index].tolist(), bounds.points[index]
-        verdicts.append(_decide(pair, box.of_unit(index), pairing, multipliers, point, epsilon))
+        verdicts.append(decide(pair, part, pairing, multipliers, point, epsilon))
     return verdicts
 
 
@@ -62,12 +74,64 @@ def _decide(
     replayed = gap_at(*pair, point)
     if replayed > epsilon:
         return Refuted(point.copy(), below(replayed))
-    bound = Fraction(0)
-    for bits in (SHORT_BITS, None):  # a short certificate if it suffices, else every bit
+    found = _certificate(pair, box, pairing, multipliers, epsilon)
+    if found.bound <= epsilon:
+        return Proved("checked", found.bound, found)
+    gap = f"{below(replayed):.9g} <= sup <= {below(found.bound):.9g}, epsilon {below(epsilon):.9g}"
+    return Unknown(f"lies within rounding: {gap}")
+
+
+def _enclose(
+    pair: tuple[Affine, Affine],
+    box: Box,
+    pairing: Pairing,
+    multipliers: list[float],
+    _: np.ndarray,
+    epsilon: Fraction,
+) -> Verdict:
+    """Cells, and a certificate besides if the heads' Lipschitz constant suffices for one."""
+    verdict = prove_bent(*pair, box, epsilon)
+    found = _certificate(pair, box, pairing, multipliers, epsilon)
+    if found.bound > epsilon:
+        return verdict
+    near = verdict.bound if isinstance(verdict, Proved) else found.bound
+    return Proved("checked", min(near, found.bound), found)
+
+
+def _certificate(
+    pair: tuple[Affine, Affine],
+    box: Box,
+    pairing: Pairing,
+    multipliers: list[float],
+    epsilon: Fraction,
+) -> Certificate:
+    """The closed form's bound in exact arithmetic: with short multipliers if they suffice."""
+    for bits in (SHORT_BITS, None):
         exact = snap(multipliers, pairing, bits=bits)
-        bound = exact_bound(*pair, box, exact, pairing)
-        if bound <= epsilon:
-            return Proved("checked", bound, Certificate(exact))
-    gap = f"{below(replayed):.9g} <= sup <= {below(bound):.9g}, epsilon {below(epsilon):.9g}"
-    why = "lies within rounding" if pairing.tight else "this head's bound is not tight"
-    return Unknown(f"{why}: {gap}")
+        found = Certificate(exact, exact_bound(*pair, box, exact, pairing))
+        if found.bound <= epsilon:
+            break
+    return found
+
+
+def prove_program(
+    unit: Node,
+    program: Node,
+    columns: Mapping[TapKey, int],
+    box: Box,
+    epsilon: Fraction,
+    primitives: Mapping[str, Primitive],
+) -> Verdict:
+    """A verdict on two programs of any form over the taps of `columns`, which lie in a box (n,).
+
+    Raises KeyError for a tap without a column.
+    """
+    apart = difference(unit, program, columns, primitives)
+    with suppress(Unsupported):
+        straight = prove_straight(apart, box, epsilon)
+        if not isinstance(straight, Unknown):
+            return straight
+    try:
+        return prove_tree(apart, box, epsilon)
+    except Unsupported as reason:
+        return Unknown(f"no oracle knows a bound for a program of this form: {reason}")

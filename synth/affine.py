@@ -11,8 +11,12 @@ from grammars.compiled import CompiledBank, CompiledGroup
 from grammars.hoist import ROWS
 from grammars.primitive import Primitive
 from grammars.program import Node, tap
-from oracles.claims import Affine, AffineBank, Box, HeadForm, Pairing, head_form
+from oracles.bent import float_bound
+from oracles.claims import JUMPS, Affine, AffineBank, Box, HeadForm, Pairing, head_form
 from oracles.closed_form import bound_units
+from oracles.difference import Difference
+from oracles.trees import seen_bound
+from synth.engine import with_head
 from synth.evidence import Ranges
 from synth.layers import Layer
 from synth.modules import apply_heads
@@ -72,8 +76,9 @@ def float_bounds(
 ) -> np.ndarray:
     """(U,) closed-form bounds over the envelope of unit channels[i] against program i of a bank.
 
-    In floats; infinite for units that are not affine, and for a program whose form has no bound.
-    But where patches are of few values, it is then the largest difference over all of them.
+    In floats; infinite for units that are not affine, for heads that jump, and for a program whose
+    form has no bound. But where patches are of few values, it is then the largest difference over
+    all of them.
     `narrow` as in `affine_forms`.
     """
     layer = ranges.layer
@@ -81,14 +86,25 @@ def float_bounds(
         return np.full(bank.units, np.inf)
     forms = affine_forms(layer, channels, bank, narrow=narrow)
     result = np.full(bank.units, np.inf)
+    for place, apart in () if layer.alphabet else bent_pairs(layer, channels, bank, narrow=narrow):
+        result[place] = seen_bound(apart, unit_box(ranges, channels[place]))
     for members in by_group(layer, [channels[i] for i in forms.places]):
         places = [forms.places[m] for m in members]
         units = unit_bank(layer, [channels[i] for i in places])
         box = unit_box(ranges, channels[places[0]])
-        bounds, pairings = bound_units(units, chosen(forms.bank, members), box)
-        joined = [isinstance(p, Pairing) for p in pairings]
-        result[places] = np.where(joined, bounds.values, np.inf)
+        result[places] = _float_bounds(units, chosen(forms.bank, members), box)
     return few_bounds(layer, channels, bank, result)
+
+
+def _float_bounds(units: AffineBank, programs: AffineBank, box: Box) -> list[float]:
+    """One bound a pair: of the closed form, of cells where heads bend, infinite where they jump."""
+    bounds, pairings = bound_units(units, programs, box)
+    found = bounds.values.tolist()
+    for i, pairing in enumerate(pairings):
+        if not isinstance(pairing, Pairing) or not pairing.tight:
+            jumps = any(bank.heads[i].op in JUMPS for bank in (units, programs))
+            found[i] = np.inf if jumps else float_bound(units[i], programs[i], box)
+    return found
 
 
 def few_bounds(
@@ -115,6 +131,43 @@ def _few(layer: Layer) -> Iterator[np.ndarray]:
     every = product(layer.alphabet, repeat=layer.width)
     while part := list(islice(every, CHUNK)):
         yield np.array(part, dtype=np.float64)
+
+
+def bent_pairs(
+    layer: Layer, channels: Sequence[int], bank: CompiledBank, *, narrow: bool = False
+) -> Iterator[tuple[int, Difference]]:
+    """The places of the programs that are no affine form, with what tells them from their units.
+
+    Those that read other units behind their heads, or other groups, are left out.
+    """
+    for group in bank.groups:
+        skeleton = group.skeleton
+        if skeleton.op == "const" or _head(skeleton, bank.primitives) is not None:
+            continue
+        slots = {key: i + 1 for i, key in enumerate(group.rows)}
+        for number, place in enumerate(group.units.tolist()):
+            channel = channels[place]
+            picked = [int(rows[number]) for rows in group.rows.values()]
+            rows = [_plain(layer, channel, bank, row, narrow) for row in picked]
+            own = with_head(layer.heads[channel], SLOT)
+            if own.op in bank.primitives and None not in rows:
+                parts = (_before(layer, channel), *(r for r in rows if r is not None))
+                tables = {(ROWS, 0, 0, 0): 0}, slots
+                yield place, Difference((own, skeleton), tables, parts, bank.primitives)
+
+
+def _before(layer: Layer, channel: int) -> Affine:
+    """What a unit has under its head."""
+    unit = unit_bank(layer, [channel])[0]
+    return Affine(unit.weights, unit.bias, head_form("identity"))
+
+
+def _plain(layer: Layer, channel: int, bank: CompiledBank, row: int, narrow: bool) -> Affine | None:
+    """A row over the unit's own columns; None where it reads more than these."""
+    own = _own(layer, channel, bank.weight[row], narrow)
+    plain = head_form("identity")
+    found = own if own is None else _substituted(layer, own, float(bank.bias[row]), plain)
+    return found if found is not None and found.head == plain else None
 
 
 def by_group(layer: Layer, channels: Sequence[int]) -> Iterable[list[int]]:

@@ -27,6 +27,7 @@ STOPPED = 130  # what shells report of a program that Ctrl-C ended
 _UNCERTIFIED = (
     ("solver", "proved by a solver without a certificate"),
     ("tried", "proved by trying every input, without a certificate"),
+    ("enclosed", "proved by enclosures, without a certificate"),
 )
 
 

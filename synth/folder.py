@@ -28,7 +28,7 @@ RESULT_FILES = (*WRITTEN, "units.safetensors")
 """What the same seed gives the same bytes of; certificates speak of the numbers in the last."""
 
 DIRECTIONS = "directions.json"  # there only if the run had a basis
-UNCERTIFIED = ("solver", "tried")  # proofs that no file holds
+UNCERTIFIED = ("solver", "tried", "enclosed")  # proofs that no file holds
 DEEP = "deep.json"  # and this if it had a bank to write layers over
 TUNING = "tuning.json"  # there only after `synth tune`,
 BEHAVIOUR = "behaviour.json"  # `synth validate --full`,

@@ -20,14 +20,16 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
+from grammars.program import Node
+from grammars.scope import Column
 from grammars.text import format_program
 from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
 from oracles.circuits import Circuit, Domain
-from oracles.claims import AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
+from oracles.claims import JUMPS, AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
 from oracles.cross_check import smt_check
 from oracles.discrete import decide
-from oracles.prove import prove_layer
-from synth.affine import affine_forms, by_group, chosen, unit_bank, unit_box
+from oracles.prove import prove_layer, prove_program
+from synth.affine import Forms, affine_forms, by_group, chosen, unit_bank, unit_box
 from synth.assembly import (
     LayerChoice,
     Status,
@@ -194,7 +196,7 @@ def _layer(
     forms = affine_forms(layer, range(layer.units), bank)
     claimed = [i for i, c in enumerate(forms.places) if _claims(choice.units[c].status)]
     epsilons = [epsilon_of(ranges, c, max_error) for c in range(layer.units)]
-    parts: list[tuple[list[int], _Part]] = []
+    parts: list[tuple[list[int], _Part | _Bent]] = _bent(choice, ranges, forms, epsilons, grammar)
     for group in by_group(layer, [forms.places[i] for i in claimed]):
         for start in range(0, len(group), TOGETHER):
             places = [claimed[g] for g in group[start : start + TOGETHER]]
@@ -224,9 +226,12 @@ def _told(
     epsilon: Fraction,
     grammar: Grammar,
 ) -> dict[str, Any]:
-    """What the closed form knows of a unit, or else what is so of all patches of few values."""
+    """What is known over the box, or else of all patches of few values: a unit that jumps is
+    rarely within ε over a box."""
     verdict, smt = known or (_unclaimed(unit.status), None)
-    if not (isinstance(verdict, Unknown) and _claims(unit.status) and choice.layer.alphabet):
+    jumps = choice.layer.heads[unit.channel].op in JUMPS
+    open_ = isinstance(verdict, Unknown) or (jumps and isinstance(verdict, Refuted))
+    if not (open_ and _claims(unit.status) and choice.layer.alphabet):
         return {"verdict": verdict, "smt": smt}
     domain = Domain(dict.fromkeys(choice.scope.of(unit.channel).columns, choice.layer.alphabet))
     own = Circuit.alone(own_program(choice.layer, unit.channel))
@@ -255,7 +260,47 @@ class _Part:
         return smt_check(self.units[i], self.programs[i], self.box, self.claims[i])
 
 
-def _all_decided(parts: Sequence[_Part], jobs: int) -> list[list[tuple[Verdict, Verdict | None]]]:
+@dataclass(frozen=True, eq=False)
+class _Bent:
+    """A unit with a program that is more than one affine map under a head."""
+
+    unit: Node
+    program: Node
+    columns: Mapping[Column, int]
+    box: Box
+    claim: Fraction
+    grammar: Grammar
+
+    def decided(self) -> list[tuple[Verdict, Verdict | None]]:
+        """What linear programs or splitting say of it; Z3 is not asked."""
+        parts = self.unit, self.program, self.columns, self.box
+        return [(prove_program(*parts, self.claim, self.grammar), None)]
+
+
+def _bent(
+    choice: LayerChoice,
+    ranges: Ranges,
+    forms: Forms,
+    epsilons: Sequence[Fraction],
+    grammar: Grammar,
+) -> list[tuple[list[int], "_Part | _Bent"]]:
+    """Those programs of a layer, each with its unit's channel; where patches are of few values they
+    are tried on all of these instead."""
+    layer, known = choice.layer, set(forms.places)
+    if layer.alphabet:
+        return []
+    programs, columns = choice.expanded(grammar), source_index(choice.scope)
+    box, own = Box(ranges.lower, ranges.upper), [own_program(layer, c) for c in range(layer.units)]
+    return [
+        ([c], _Bent(own[c], programs[c], columns, box, epsilons[c], grammar))
+        for c in range(layer.units)
+        if c not in known and _claims(choice.units[c].status) and own[c].op in grammar
+    ]
+
+
+def _all_decided(
+    parts: Sequence["_Part | _Bent"], jobs: int
+) -> list[list[tuple[Verdict, Verdict | None]]]:
     """Every part, in processes of their own if there is much to do."""
     if jobs > 1 and len(parts) > jobs:
         with suppress(TerminatedWorkerError):  # a process died: what it did is done again here

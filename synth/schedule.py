@@ -4,10 +4,12 @@ A front has a gap where no short program passes: there a program may still be fo
 read. What an engine has proposed before it fails, or its process dies, stays.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +17,8 @@ from grammars.canonical import canonical
 from grammars.program import Node
 from synth.engine import Engine, EngineFailed, UnitEvidence
 from synth.fronts import Candidate, error_of, front, is_short, judge
+from synth.mending import mended
+from synth.proofs import epsilon_of
 
 CHUNK = 256  # candidates that are evaluated at once
 NO_GAP = "not asked: a short program passes already"
@@ -56,12 +60,14 @@ def search_unit(
     seed: int,
     short: bool = False,
     max_fvu: float = 0.0,
+    max_error: float = math.inf,
 ) -> SearchedUnit:
     """The front of one unit.
 
     `budget` is the number of candidates that each engine may propose, `max_fvu` what a program may
-    leave to pass. With `short`, the programs that count as short have a front of their own in it: a
-    few kernels are often beaten, in bits and error, by many rounded weights that nobody reads.
+    leave to pass, and `max_error` the share of the unit's range that its claim is of. With `short`,
+    the programs that count as short have a front of their own in it: a few kernels are often
+    beaten, in bits and error, by many rounded weights that nobody reads.
     """
     asked = _Asked(evidence, budget, seed)
     for tier, group in groupby(sorted(engines, key=tier_of), key=tier_of):
@@ -69,6 +75,8 @@ def search_unit(
         for engine in group:
             asked.ask(engine) if gap else asked.leave_out(engine)
         asked.judge()
+    if math.isfinite(max_error):
+        asked.mend(max_fvu, epsilon_of(evidence.layer.ranges, evidence.channel, max_error))
     return SearchedUnit(_front(evidence, asked.candidates, short=short), tuple(asked.costs))
 
 
@@ -107,8 +115,20 @@ class _Asked:
 
     def has_gap(self, max_fvu: float) -> bool:
         """Whether no short program passes yet."""
+        return not self._short(max_fvu)
+
+    def mend(self, max_fvu: float, epsilon: Fraction) -> None:
+        """Where every short program that would pass is refuted, fit some of them again."""
+        short = self._short(max_fvu)
+        if short and all(c.bound > epsilon for c in short):
+            for program, engine in mended(self.evidence, short, epsilon):
+                self.found.setdefault(canonical(program, self.evidence.grammar), engine)
+            self.judge()
+
+    def _short(self, max_fvu: float) -> list[Candidate]:
+        """The short programs that pass on probes."""
         passing = (c for c in self.candidates if error_of(c) <= max_fvu)
-        return not any(_is_short(self.evidence, c) for c in passing)
+        return [c for c in passing if _is_short(self.evidence, c)]
 
 
 def _front(

@@ -33,9 +33,11 @@ from synth.fingerprint import code_digest
 from synth.keys import content_key
 from synth.leftovers import FOLDER, NOTES
 from synth.records import Records
-from synth.schedule import EngineCost, SearchedUnit, search_unit, tier_of
+from synth.schedule import EngineCost, SearchedUnit, search_unit
 from synth.store import COSTS, FAILURES, FRONT, Store
 from synth.workers import each
+
+LIMITS = ("budget", "seed", "short", "max_fvu", "max_error")  # of the search of every unit
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,7 @@ class SearchSettings:
         """What a result depends on: of what only some engines ask for, what these ask for."""
         classes = self._classes
         asked = {name for engine in classes for name in _settings_of(engine)}
-        asked |= {"max_fvu"} if any(map(tier_of, classes)) else set()
-        given = [list(self.engines), self.budget, self.seed, self.short]
+        given = [list(self.engines), *(getattr(self, name) for name in LIMITS)]
         return given + [[name, _content(getattr(self, name))] for name in sorted(asked)]
 
     @property
@@ -283,7 +284,7 @@ def _search_unit(evidence: LayerEvidence, search: Search, channel: int) -> Found
     unit = UnitEvidence(evidence, channel, grammar)
     torch.set_num_threads(1)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
-        limits = {n: getattr(settings, n) for n in ("budget", "seed", "short", "max_fvu")}
+        limits = {n: getattr(settings, n) for n in LIMITS}
         found = search_unit(unit, engines, **limits)
     return Found(found, Records(search.names, grammar).front(found.front))
 

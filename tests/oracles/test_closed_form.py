@@ -14,7 +14,6 @@ from oracles.claims import (
     Pairing,
     Proved,
     Refuted,
-    Unknown,
     gap_at,
     head_form,
     pair_heads,
@@ -289,27 +288,38 @@ def test_planted_differences_have_their_known_size():
     assert all(isinstance(v, Refuted) for v in prove_layer(*banks, box, less))
 
 
-def test_monotone_heads_are_sound_and_honest():
-    """Between what the worst point shows and the Lipschitz bound the answer is Unknown."""
+def test_a_lipschitz_constant_certifies_what_it_suffices_for():
+    """The claim has a certificate if the wider bound allows one; the bound is that of the cells."""
     for head in LIPSCHITZ:
         unit = Affine(np.array([20.0]), 3.0, head)
         program = Affine(np.array([20.0]), 4.0, head)
-        banks, box = (as_bank(unit), as_bank(program)), Box(np.array([-1.0]), np.array([-0.4]))
-        (proved,) = prove_layer(*banks, box, [Fraction(head.lipschitz)])
-        (open_,) = prove_layer(*banks, box, [Fraction(head.lipschitz) * Fraction(9, 10)])
-        assert isinstance(proved, Proved)
-        assert isinstance(open_, Refuted if head.op == "prelu" else Unknown)
+        banks, box = (as_bank(unit), as_bank(program)), Box(np.array([-1.0]), np.array([1.0]))
+        (wide,) = prove_layer(*banks, box, [Fraction(head.lipschitz)])
+        assert isinstance(wide, Proved)
+        assert wide.certificate is not None
+        assert wide.trust == "checked"
+        assert wide.bound <= wide.certificate.bound <= Fraction(head.lipschitz)
+        (narrow,) = prove_layer(*banks, box, [Fraction(head.lipschitz) * Fraction(1, 2)])
+        assert isinstance(narrow, Refuted if differ_by_half((unit, program)) else Proved)
 
 
-def test_heads_that_do_not_pair_are_unknown():
-    """A ReLU program of a sigmoid unit is neither proved nor refuted, and its neighbour is."""
+def differ_by_half(pair):
+    """Whether two units over [-1, 1] differ by more than half of their Lipschitz constant."""
+    points = np.linspace(-1, 1, 201)[:, None]
+    most = max(float(gap_at(*pair, point)) for point in points)
+    return most > pair[0].head.lipschitz / 2
+
+
+def test_heads_of_two_forms_are_bounded_too():
+    """A ReLU program of a sigmoid unit is proved by enclosures, and its neighbour is checked."""
     heads = (head_form("sigmoid"), RELU)
     units = AffineBank(np.ones((2, 1)), np.zeros(2), heads)
     programs = AffineBank(np.ones((2, 1)), np.zeros(2), (RELU, RELU))
     box = Box(np.zeros(1), np.ones(1))
     first, second = prove_layer(units, programs, box, [Fraction(1)] * 2)
-    assert isinstance(first, Unknown)
-    assert "sigmoid" in first.reason
+    assert isinstance(first, Proved)
+    assert (first.trust, first.certificate) == ("enclosed", None)
+    assert Fraction(1, 2) <= first.bound < Fraction(51, 100)  # at 0
     assert isinstance(second, Proved)
     assert second.bound == 0
 

@@ -33,7 +33,7 @@ from grammars.compiled import compile_bank
 from grammars.program import Node, call, const, linear, tap, taps_of
 from grammars.siblings import references
 from oracles.checker import check
-from oracles.claims import Proved, Unknown
+from oracles.claims import Proved, Refuted
 from synth import evidence
 from synth.affine import affine_forms, float_bounds
 from synth.assembly import (
@@ -332,8 +332,9 @@ def test_scopes_of_equal_width_are_told_apart():
 
 
 def test_what_reads_another_group_has_no_bound():
-    """A unit of another group and its weights have no bound and no proof, in any scope: its columns
-    are as many as the unit's own and mean something else. Siblings of the own group have one."""
+    """A unit of another group and its weights have no bound in a search, in any scope, and are
+    refuted: its columns are as many as the unit's own and mean something else. Siblings of the own
+    group have one."""
     weight = np.tile(np.random.default_rng(0).standard_normal((1, 3)), (4, 1))
     layer = Layer(
         "layer",
@@ -360,7 +361,7 @@ def test_what_reads_another_group_has_no_bound():
         bank = compile_bank(choice.expanded(CORE)[:1], source_index(layer.scope), CORE)
         assert float_bounds(own.ranges, [0], bank).tolist() == [np.inf]
         first = prove_choices([choice], {"layer": own.ranges}, CORE, max_error=0.5)[0]
-        assert isinstance(first.verdict, Unknown)
+        assert isinstance(first.verdict, Refuted)
 
 
 def test_rows_of_several_groups_are_refused():

@@ -191,16 +191,35 @@ def test_a_refutation_is_a_point(tmp_path):
     assert row["verdict"] == "refuted" and json.dumps(row)
 
 
-def test_bent_programs_are_unknown():
-    """No oracle speaks of a program of another form, and the reason says so."""
-    program = call("max", tap(BANK, 0), linear([(0.5, tap(BANK, 1))], 0.25))
-    proof = one_unit(program, evidence_for())
-    assert isinstance(proof.verdict, Unknown) and "no oracle" in proof.verdict.reason
+def test_bent_programs_are_decided_too():
+    """One of another form is refuted at a point that replays, or proved without a certificate."""
+    larger = call("max", tap(BANK, 0), linear([(0.5, tap(BANK, 1))], 0.25))
+    refuted = one_unit(larger, evidence_for())
+    assert isinstance(refuted.verdict, Refuted)
+    own = own_program(evidence_for().layer, 0)
+    proof = one_unit(linear([(1.0, own), (0.0625, call("tanh", own))]), evidence_for())
+    assert isinstance(proof.verdict, Proved) and proof.verdict.trust == "enclosed"
+    assert proof.verdict.bound <= Fraction(1, 16) and proof.smt is None
     assert verdict_row(proof)["smt_checked"] is False
 
 
+def test_bent_programs_are_proved_in_processes_and_have_no_certificate(tmp_path):
+    """As many processes as jobs say the same as one; what is enclosed is not written."""
+    evidence = dense_evidence(dense_layer([WEIGHTS] * 3, [0.25] * 3, [RELU] * 3))
+    layer, ranges = evidence.layer, {"fc1": evidence.ranges}
+    own = [own_program(layer, c) for c in range(layer.units)]
+    bent = [linear([(1.0, p), (0.0625, call("tanh", p))]) for p in own]
+    choice = chosen(layer, bent)
+    alone = prove_choices([choice], ranges, CORE, max_error=0.5)
+    together = prove_choices([choice], ranges, CORE, max_error=0.5, jobs=2)
+    assert [p.verdict for p in alone] == [p.verdict for p in together]
+    assert all(isinstance(p.verdict, Proved) for p in alone)
+    save_certificates(tmp_path, [choice], ranges, alone, names_of([layer], CORE), CORE)
+    assert check(tmp_path) == ([], [])
+
+
 def test_every_unit_is_proved_against_its_own_program():
-    """Among heads of all kinds, bent programs and ablated units, each keeps its own verdict."""
+    """Among heads of all kinds, bent programs and ablated units, each gets its own verdict."""
     heads = [HEADS[i] for i in (1, 0, 6, 1, 5, 0, 1)]
     weights = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
     evidence = dense_evidence(dense_layer(list(weights), np.linspace(-0.5, 0.5, 7), heads))
@@ -214,7 +233,7 @@ def test_every_unit_is_proved_against_its_own_program():
     assert [p.channel for p in proofs] == list(range(7))
     for proof in proofs:
         if proof.channel in (0, 3):
-            assert isinstance(proof.verdict, Unknown)
+            assert isinstance(proof.verdict, Refuted if proof.channel == 0 else Unknown)
         else:
             assert isinstance(proof.verdict, Proved) and proof.verdict.bound == 0
             assert isinstance(proof.smt, Proved)

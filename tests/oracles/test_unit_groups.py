@@ -1,0 +1,223 @@
+"""Groups: three roads agree, no point exceeds their bounds, and unsound relaxations are caught."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracles.claims import AffineBank, Box, Proved, Refuted, Unknown, head_form
+from oracles.groups import question, relaxation
+from oracles.groups.milp import milp_bound, milp_group
+from oracles.groups.prove import Effort, decide_group
+from oracles.groups.question import Group, TwoLayer, question_of
+from oracles.groups.relaxation import Relaxation
+from oracles.groups.shortening import shortened
+from oracles.groups.smt import smt_group
+from oracles.groups.splitting import bracket, split_group
+
+RELU, ABS = head_form("relu"), head_form("abs")
+LEAKY = head_form("leaky_relu", {"slope": 0.125})
+IDENTITY = head_form("identity")
+HEADS = (IDENTITY, RELU, ABS, LEAKY)
+
+
+def group_of(seed, inputs=3, hidden=3, *, head=RELU, outer=IDENTITY, grid=16.0, short=True):
+    """A network of a few bits (or of float32 ones) and its rounded copy."""
+    rng = np.random.default_rng(seed)
+    own = 256.0 if short else 2.0**22
+
+    def drawn(*shape):
+        return np.round(rng.normal(size=shape) * own) / own
+
+    def rounded(values):
+        return np.round(values * grid) / grid
+
+    weights, biases, readout = drawn(hidden, inputs), drawn(hidden) / 4, drawn(hidden)
+    heads = (head,) * hidden
+    first = TwoLayer(AffineBank(weights, biases, heads), readout, 0.25, outer)
+    copy = AffineBank(rounded(weights), rounded(biases), heads)
+    second = TwoLayer(copy, rounded(readout), 0.25, outer)
+    return Group(first, second, Box(-np.ones(inputs), np.ones(inputs)))
+
+
+def sampled(group, seed, count=2000):
+    """The largest difference at random points, and at all corners."""
+    rng, box = np.random.default_rng(seed), group.box
+    drawn = rng.random((count, box.lower.size))
+    drawn[: count // 2] = np.rint(drawn[: count // 2])
+    return max(group.nearly(box.lower + t * (box.upper - box.lower)) for t in drawn)
+
+
+def closed(group, **more):
+    return bracket(group, enough=lambda low, high: high <= low * Fraction(1001, 1000), **more)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    head=st.sampled_from([RELU, ABS, LEAKY]),
+    outer=st.sampled_from([IDENTITY, RELU, ABS]),
+    hidden=st.integers(1, 4),
+)
+def test_no_point_exceeds_the_bound_and_one_comes_near(seed, head, outer, hidden):
+    """Splitting closes in on a difference that is reached; samples stay below; HiGHS agrees."""
+    group = group_of(seed, hidden=hidden, head=head, outer=outer)
+    found = closed(group)
+    assert found.lower <= found.upper <= found.lower * Fraction(1001, 1000) + Fraction(1, 10**6)
+    assert group.gap(found.point) == found.lower
+    assert sampled(group, seed, 300) <= found.upper
+    whole = milp_bound(group)
+    assert found.lower <= whole.upper and whole.lower <= found.upper
+    assert whole.upper <= found.upper * Fraction(1001, 1000) + Fraction(1, 1000)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), heads=st.lists(st.sampled_from(HEADS), min_size=6, max_size=6))
+def test_heads_may_differ(seed, heads):
+    """Each unit has a head of its own, and so has its copy: what is reached is below the bound."""
+    same = group_of(seed, inputs=2, hidden=2)
+    sides = []
+    for side, own in ((same.first, heads[:3]), (same.second, heads[3:])):
+        bank = AffineBank(side.hidden.weights, side.hidden.biases, tuple(own[:2]))
+        sides.append(TwoLayer(bank, side.readout, side.bias, own[2]))
+    group = Group(*sides, same.box)
+    found = closed(group)
+    assert sampled(group, seed, 400) <= float(found.upper) * (1 + 1e-9)
+    assert found.upper <= found.lower * Fraction(1001, 1000) + Fraction(1, 10**6)
+    assert milp_bound(group).upper >= found.lower
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("outer", [IDENTITY, RELU])
+def test_three_roads_agree(seed, outer):
+    """Just above the difference all prove it; just below it all refute it, at replayed points."""
+    group = group_of(seed, inputs=2, hidden=2, outer=outer)
+    truth = closed(group)
+    above, below = truth.upper * Fraction(101, 100), truth.lower * Fraction(99, 100)
+    for road in (split_group, milp_group, smt_group):
+        proved, refuted = road(group, above), road(group, below)
+        assert isinstance(proved, Proved) and truth.lower <= proved.bound <= above
+        assert isinstance(refuted, Refuted) and group.gap(refuted.counterexample) > below
+
+
+def test_what_is_proved_says_on_whose_word():
+    """Exact leaves are checked; HiGHS and Z3 are solvers."""
+    group = group_of(0, inputs=2, hidden=2)
+    epsilon = closed(group).upper * 2
+    found = decide_group(group, epsilon)
+    assert isinstance(found.verdict, Proved) and found.verdict.trust == "checked"
+    assert isinstance(found.smt, Proved) and found.smt.trust == "solver"
+    word = milp_group(group, epsilon)
+    assert isinstance(word, Proved) and word.trust == "solver"
+
+
+def test_efforts_end_in_unknown_and_are_reproducible():
+    """Too few programs, nodes or steps give a reason, and the same one every time."""
+    group = group_of(3, inputs=5, hidden=5, short=False)
+    truth = closed(group, nodes=40)
+    epsilon = truth.lower * Fraction(1001, 1000)
+    for road, some in (
+        (split_group, {"nodes": 6}),
+        (milp_group, {"nodes": 0}),
+        (smt_group, {"steps": 20_000}),
+    ):
+        verdicts = [road(group, epsilon, **some) for _ in range(2)]
+        assert all(isinstance(v, Unknown) for v in verdicts)
+        assert verdicts[0].reason == verdicts[1].reason and len(verdicts[0].reason) > 20
+    effort = Effort(programs=6, nodes=1, steps=20_000)
+    assert not isinstance(decide_group(group, epsilon, effort=effort).verdict, Proved)
+
+
+def test_together_is_less_than_one_by_one():
+    """Errors of hidden units that cancel in the read-out do so in the bound."""
+    weights = np.array([[1.0, 0.5], [1.0, 0.5]])
+    heads, box = (RELU, RELU), Box(-np.ones(2), np.ones(2))
+    moved = weights + np.array([[0.125, 0.0], [0.125, 0.0]])
+    first = TwoLayer(AffineBank(weights, np.zeros(2), heads), np.array([1.0, -1.0]), 0.0)
+    second = TwoLayer(AffineBank(moved, np.zeros(2), heads), np.array([1.0, -1.0]), 0.0)
+    verdict = split_group(Group(first, second, box), Fraction(1, 1000))
+    assert isinstance(verdict, Proved) and verdict.bound < Fraction(1, 1000)
+
+
+def test_stable_units_cost_nothing():
+    """Units of one sign are sums: a group of them is one linear program, and exact."""
+    group = group_of(1, hidden=4)
+    far = AffineBank(group.first.hidden.weights, np.full(4, 50.0), (RELU,) * 4)
+    shut = AffineBank(group.first.hidden.weights, np.full(4, -50.0), (RELU,) * 4)
+    for bank in (far, shut):
+        one = TwoLayer(bank, group.first.readout, 0.5)
+        other = TwoLayer(bank, group.first.readout, 0.25)
+        same = Group(one, other, group.box)
+        assert question_of(same).unstable == 0
+        found = bracket(same)
+        assert found.lower == found.upper == Fraction(1, 4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_multipliers_of_any_kind_bound(monkeypatch, seed):
+    """However bad a linear program's answer is, the bound that is made of it is no less."""
+    group = group_of(seed, hidden=3)
+    truth, asked = closed(group).lower, question_of(group)
+    rng = np.random.default_rng(seed)
+    solved = Relaxation._solved
+
+    def disturbed(self, objective, held):
+        multipliers, point = solved(self, objective, held)
+        return multipliers + rng.normal(size=multipliers.shape), point
+
+    monkeypatch.setattr(Relaxation, "_solved", disturbed)
+    plain = Relaxation(asked)
+    bounds = [plain.bound(o, {}).bound for o in (asked.objective, asked.objective.times(-1))]
+    assert max(bounds) >= truth
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), bits=st.integers(2, 14), outer=st.sampled_from([IDENTITY, ABS]))
+def test_shortening_moves_a_difference_by_no_more_than_it_says(seed, bits, outer):
+    """At every point, and by nothing where the numbers are short already."""
+    group = group_of(seed, head=LEAKY, outer=outer, short=False)
+    near, moved = shortened(group, bits)
+    rng = np.random.default_rng(seed)
+    for point in rng.uniform(-1, 1, size=(20, 3)):
+        assert abs(near.gap(point) - group.gap(point)) <= moved
+    assert shortened(group, 60)[1] == 0
+
+
+def chord_below(value, low, high):
+    """A mutant: a chord that cuts a corner off."""
+    return value.times(high / (high - low)).shifted(-low * high / (high - low) / 2)
+
+
+def test_an_unsound_relaxation_is_caught(monkeypatch):
+    """With a chord that is too low, some bound falls below a difference that is reached."""
+    groups = [group_of(seed) for seed in range(5)]
+    truths = [closed(group).lower for group in groups]
+    monkeypatch.setattr(question, "_chord", chord_below)
+    wrong = [Relaxation(question_of(g)) for g in groups]
+    roots = [
+        max(w.bound(o, {}).bound for o in (w.question.objective, w.question.objective.times(-1)))
+        for w in wrong
+    ]
+    assert any(root < truth for root, truth in zip(roots, truths, strict=True))
+
+
+def test_multipliers_are_short():
+    """Bounds are of few bits: multipliers have at most so many as are asked for."""
+    short = relaxation._short(np.array([0.3, 1e-9, -1.0, 7.0]))
+    assert short[2] == 0 and all(m >= 0 for m in short)
+    assert all(m.numerator.bit_length() <= relaxation.BITS + 1 for m in short)
+
+
+def test_bad_groups_are_told():
+    """Sizes that differ, and heads that bend elsewhere, are named with what was expected."""
+    bank = AffineBank(np.ones((2, 3)), np.zeros(2), (RELU, RELU))
+    with pytest.raises(ValueError, match=r"expected \(2,\)"):
+        TwoLayer(bank, np.ones(3), 0.0)
+    smooth = AffineBank(np.ones((1, 3)), np.zeros(1), (head_form("tanh"),))
+    with pytest.raises(ValueError, match="'tanh' bends"):
+        TwoLayer(smooth, np.ones(1), 0.0)
+    side = TwoLayer(bank, np.ones(2), 0.0)
+    with pytest.raises(ValueError, match="expected one n"):
+        Group(side, side, Box(np.zeros(2), np.ones(2)))
