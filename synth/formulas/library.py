@@ -24,6 +24,7 @@ BEST = 48  # kept of each price for their likeness to the target
 FLAT = 1e-6  # of the mean square: a variance below is that of a constant
 LARGEST = 1e12  # values beyond are those of no formula
 NONE = -1.0  # likeness of what is no formula
+FLOAT, COPIES = 4, 4  # bytes of a value, and arrays of a block's values that are there at once
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,11 @@ class Library:
                 continue  # the other way round it was there already
             for right in _split(other, PIECE):
                 yield from ((left, right) for left in _split(own, max(1, PIECE // len(right))))
+
+
+def library_bytes() -> float:
+    """What a full library holds, with the block that it evaluates: values, and little beside."""
+    return FLOAT * SAMPLES * (STORED + COPIES * CHUNK)
 
 
 def _split(places: range, size: int) -> Iterator[range]:
