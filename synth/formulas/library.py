@@ -150,7 +150,7 @@ class Library:
             best.add(block)
         if len(self._shelf) > start:
             self._levels[bits] = range(start, len(self._shelf))
-        self._best.append(best.rows)
+        self._best.append(best.settled())
 
     def _blocks(self, bits: int) -> Iterator[Block]:
         """All formulas of a price, a few thousand at a time, until the budget is spent."""
@@ -220,6 +220,7 @@ class _Best:
         self._kept, self._waiting = nothing, list[Rows]()
 
     def add(self, block: Block) -> None:
+        """Takes what may be among them: those that wait are compared with others together."""
         able = (block.likeness > self._least).nonzero()[:, 0]
         if not len(able):
             return
@@ -229,18 +230,14 @@ class _Best:
                 break
             self._waiting.append(block.at(part.sort().values))
             if sum(map(len, self._waiting)) >= 2 * BEST:
-                self._settle()
+                self.settled()
 
-    @property
-    def rows(self) -> Rows:
+    def settled(self) -> Rows:
         """Those most like the target first."""
-        self._settle()
-        return self._kept
-
-    def _settle(self) -> None:
         if self._waiting:
             together = self._kept.beside(*self._waiting)
             self._kept, self._waiting = together.ranked.standard.distinct.first(BEST), []
+        return self._kept
 
     @property
     def _least(self) -> float:

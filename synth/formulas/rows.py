@@ -70,9 +70,10 @@ class Shelf:
 
     def __init__(self, most: int, samples: int) -> None:
         values, likeness = torch.empty(most, samples), torch.empty(most)
-        bits, operation, places = (torch.empty(most, *s).long() for s in ((), (), (2,)))
+        bits, operation, places = (torch.empty(most, *s, dtype=torch.long) for s in ((), (), (2,)))
         self._space, self._count = Rows(values, bits, likeness, operation, places), 0
-        self._keys = {offset: (torch.empty(0).long(),) * 2 for offset in OFFSETS}
+        nothing = torch.empty(0, dtype=torch.long)
+        self._keys = dict.fromkeys(OFFSETS, (nothing, nothing))
 
     def __len__(self) -> int:
         return self._count
@@ -93,9 +94,8 @@ class Shelf:
             own = _keys(signs[:, left], offset)
             found = torch.searchsorted(keys, own).clamp_max(len(keys) - 1)
             near = (keys[found] == own).nonzero()[:, 0] if len(keys) else left[:0]
-            left = _but(
-                left, near[_equal(values, left[near], self._space.values, places[found[near]])]
-            )
+            same = _equal(values, left[near], self._space.values, places[found[near]])
+            left = _but(left, near[same])
         return _first_of_each(values, left, signs)
 
     def add(self, rows: Rows) -> None:
@@ -111,7 +111,10 @@ class Shelf:
 def _merged(
     keys: Tensor, order: Tensor, more: Tensor, behind: Tensor, start: int
 ) -> tuple[Tensor, Tensor]:
-    """Sorted keys and their places with others among them, whose places begin at `start`."""
+    """Sorted keys and the places of their rows, with more among them, of rows from `start` on.
+
+    A sort of both together would take several times as long.
+    """
     at = torch.searchsorted(keys, more, right=True).numpy()
     return (
         torch.from_numpy(np.insert(keys.numpy(), at, more.numpy())),
