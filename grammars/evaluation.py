@@ -50,6 +50,11 @@ class Algebra(ABC):
     def select(self, condition: Any, positive: Any, otherwise: Any) -> Any:
         """`positive` where condition > 0, else `otherwise`."""
 
+    def __getattr__(self, name: str) -> Any:
+        """Raises AttributeError: a body asks for an operation that no algebra has."""
+        known = "const, add, mul, max, min, select, linear, table and call"
+        raise AttributeError(f"no interpreter has k.{name}: bodies are made of {known}")
+
     def linear(self, weights: Sequence[float], values: Sequence[Any], bias: float) -> Any:
         """Σ weight · value + bias; interpreters with a faster or tighter way override it."""
         total = self.const(bias)

@@ -33,7 +33,13 @@ STRUCTURE = frozenset({"tap", "const", "linear", "shift"})
 LEAVES_AND_SUMS = frozenset({"tap", "bank", "const", "linear"})
 """The nodes that text writes as names, numbers and sums, with parameters of kinds of their own."""
 
-INTERPRETERS = ("torch", "rational", "affine", "text", "interval", "z3")
+NEEDED = ("torch", "affine", "interval")
+"""The interpreters that every primitive has a meaning in: programs are searched in torch, put
+together by their affine parts and bounded by intervals."""
+
+OPTIONAL = ("rational", "text", "z3")
+"""Those that a primitive may lack, and then says so: no fraction is a cosine, and what text cannot
+say is written as numbers."""
 
 
 @dataclass(frozen=True)
@@ -196,12 +202,12 @@ def primitive(
     """Declare the decorated function as a primitive.
 
     `tags` select it, `weight` is its prior frequency (frequent primitives cost fewer bits), `gaps`
-    name the interpreters in which it has no meaning, out of torch, rational, affine, text, interval
-    and z3. Raises ValueError for an unknown interpreter or a weight that is not positive.
+    name the interpreters in which it has no meaning, out of rational, text and z3. Raises
+    ValueError for another interpreter or a weight that is not positive.
     """
-    unknown = sorted(set(gaps) - set(INTERPRETERS))
-    if unknown:
-        raise ValueError(f"unknown interpreters in gaps: {unknown}; known are {list(INTERPRETERS)}")
+    if wrong := sorted(set(gaps) - set(OPTIONAL)):
+        needed = f"in {', '.join(NEEDED)} every primitive needs a meaning"
+        raise ValueError(f"gaps may name {', '.join(OPTIONAL)} and not {wrong}: {needed}")
     if not 0 < weight < math.inf:
         raise ValueError(f"a primitive's weight is positive and finite, not {weight}")
     return lambda body: Declaration(body, tags, weight, gaps)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from grammars.evaluation import Unsupported
 from grammars.grammar import Grammar
-from grammars.primitive import Primitive
+from grammars.primitive import OPTIONAL, Primitive
 from oracles.contract_cases import Case, cases_of
 from oracles.contract_checks import Check, checks_by_interpreter
 
@@ -64,7 +64,9 @@ def _run(
                 break
     declared = interpreter in primitive.gaps
     if gap and not declared:
-        yield f"undeclared gap: {gap}; declare it by gaps=({interpreter!r},)"
+        able = interpreter in OPTIONAL
+        todo = f"declare it by gaps=({interpreter!r},)" if able else "it is needed: give it one"
+        yield f"{'undeclared gap' if able else 'no meaning'}: {gap}; {todo}"
     if declared and not gap:
         yield f"declared gap, but {interpreter} has a meaning: remove it from gaps"
 

@@ -49,9 +49,11 @@ class Engine(Protocol):
 
     A class may have a static `unable(grammar, layers)`, which says in a sentence why it would find
     nothing in any of some layers, or None, and a static `missing()`, which says what is to be
-    installed before it can be used: a run asks before it starts. It is made without arguments, or
-    with those fields of `synth.search.SearchSettings` that it names in `settings`. One with a
-    `tier` above 0 is dear: it is asked where those below leave a gap (`synth.schedule`).
+    installed before it can be used: a run asks before it starts. A static `memory()` gives the
+    bytes that it may hold for a unit beside what the linear engine does, in processes of its own
+    too: a plan counts them. It is made without arguments, or with those fields of
+    `synth.search.SearchSettings` that it names in `settings`. One with a `tier` above 0 is dear: it
+    is asked where those below leave a gap (`synth.schedule`).
     """
 
     name: str

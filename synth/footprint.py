@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from synth.errors import InputError, listing
+from synth.engines import load_engine, memory_of
+from synth.errors import InputError, Problems, listing
 from synth.machine import available, held
 from synth.needs import BATCH, GRADIENTS, MAPS, Load, Memory, Need, Place
 from synth.sizes import weigh
@@ -53,7 +54,8 @@ class Footprint:
     def __init__(self, job: "Job") -> None:
         self.config, self.load, self.base = job.config, _load(job), held()
         sizes = weigh(job.network, job.parts.fit.inputs)
-        self.memory = Memory(tuple(_places(job)), sizes, job.config.search.budget)
+        budget, engines = job.config.search.budget, _engine_bytes(job)
+        self.memory = Memory(tuple(_places(job)), sizes, budget, engines)
 
     @cached_property
     def limit(self) -> float | None:
@@ -156,6 +158,14 @@ def _places(job: "Job") -> Iterator[Place]:
         yield Place(layer, layer.name, layer.name in job.layers)
     for directions in job.directions:
         yield Place(directions.layer, directions.of.name, True)
+
+
+def _engine_bytes(job: "Job") -> float:
+    """What the dearest of the engines may hold for one unit; those that cannot be had are told
+    elsewhere."""
+    plugins, problems = job.config.search.plugins, Problems()
+    tried = (problems.attempt(load_engine, n, plugins=plugins) for n in job.settings.engines)
+    return max((memory_of(engine) for engine in tried if engine), default=0.0)
 
 
 def _load(job: "Job") -> Load:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from grammars.grammar import Grammar, GrammarError
+from grammars.primitive import Primitive
 from synth.asked import Asked
 from synth.assembly import names_of, original_bits
 from synth.backends import Workers, check_workers
@@ -35,6 +36,9 @@ from synth.records import Records
 from synth.search import GrammarSpec, SearchSettings
 from synth.splits import Parts, Split, check_enough, parts, split
 from synth.trial import check_fit
+
+if TYPE_CHECKING:
+    from oracles.contract import Violation
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,12 +230,17 @@ def _checked_grammar(spec: GrammarSpec) -> Grammar:
         grammar = spec.load()
     except GrammarError as error:
         raise InputError(*error.problems) from None
-    broken = [v for p in grammar.user for v in check_primitive(p, grammar)]
-    if broken:
-        raise InputError(
-            *(f"primitive {v.primitive!r} in {v.interpreter}: {v.message}" for v in broken)
-        )
+    found = ((p, check_primitive(p, grammar)) for p in grammar.user)
+    if broken := [_broken(p, violations) for p, violations in found if violations]:
+        raise InputError(*broken)
     return grammar
+
+
+def _broken(primitive: Primitive, violations: "Sequence[Violation]") -> str:
+    """The first thing that is wrong with a primitive, and where the others are told."""
+    first, others = violations[0], len(violations) - 1
+    more = f" ({others} more: synth grammar check {primitive.path})" if others else ""
+    return f"primitive {first.primitive!r} in {first.interpreter}: {first.message}{more}"
 
 
 def _content(tensor: torch.Tensor | None) -> list[object]:

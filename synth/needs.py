@@ -23,7 +23,7 @@ SLACK = 1.3  # freed memory is not given back at once: so much more was measured
 
 MAPS, GRADIENTS, MOMENTS = "maps of all probes", "gradients", "moments"
 SAMPLE, SEARCH, PROGRAMS = "sampled patches", "search of units", "programs"
-BATCH = "one batch"
+BATCH, OWN = "one batch", "what engines hold of their own"
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,14 @@ def answers(outputs: int) -> int:
 class Memory:
     """What the steps of a run hold beside what the process holds before it.
 
-    `places` are visited in order; those whose layer is the network's own also in choice.
+    `places` are visited in order; those whose layer is the network's own also in choice. `engines`
+    are the bytes that the dearest engine may hold for a unit beside the evidence.
     """
 
     places: tuple[Place, ...]
     sizes: Sizes
     budget: int
+    engines: float = 0.0
 
     def needs(self, load: Load) -> Iterator[Need]:
         """Every step at every layer; the largest is the peak of the run."""
@@ -157,7 +159,11 @@ class Memory:
     def _search(self, place: Place, load: Load, programs: float, beside: float) -> Need:
         rows = sampled(place, load)
         unit = search_bytes(place.layer, rows, self.budget) + (WORKER if load.processes else 0)
-        parts = self._here(place, rows) | {SEARCH: load.here * unit, BATCH: beside}
+        parts = self._here(place, rows) | {
+            SEARCH: load.here * unit,
+            OWN: load.here * self.engines,
+            BATCH: beside,
+        }
         return self._at(place, load, "search of units", programs, parts)
 
     def _prices(self, place: Place, load: Load, programs: float) -> Need:

@@ -57,6 +57,12 @@ def automatic(able: Callable[[type[Engine]], bool]) -> tuple[tuple[str, ...], st
     return found, f"engines: {', '.join(found)}{why}"
 
 
+def memory_of(engine: type[Engine]) -> float:
+    """Bytes that an engine may hold for a unit beside the evidence."""
+    asked = getattr(engine, "memory", None)
+    return asked() if asked else 0.0
+
+
 def missing(engine: type[Engine]) -> str | None:
     """What is to be installed before an engine can be used, in a sentence; None if nothing is."""
     asked = getattr(engine, "missing", None)

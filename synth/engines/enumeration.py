@@ -9,10 +9,10 @@ from itertools import islice
 
 from grammars.program import Node
 from synth.engine import UnitEvidence
-from synth.formulas.library import SAMPLES, Library
+from synth.formulas.library import SAMPLES, Library, library_bytes
 from synth.formulas.refining import programs_of, refitted
 from synth.formulas.samples import Samples
-from synth.formulas.sums import sums_of
+from synth.formulas.sums import sums_bytes, sums_of
 
 EVALUATED = 500  # formulas for each candidate of the budget
 REFINED = 8  # sums whose numbers are fitted and rounded
@@ -26,6 +26,11 @@ class EnumerationEngine:
     def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
         """Formulas from coarse numbers to fine ones, the most promising first."""
         return islice(proposals(Samples.of(evidence), budget, seed), budget)
+
+    @staticmethod
+    def memory() -> float:
+        """Bytes of a full library, and of the sums of its formulas."""
+        return library_bytes() + sums_bytes()
 
     def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
         """The same formulas with numbers for the replaced sources, of as many bits."""

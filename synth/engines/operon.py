@@ -7,6 +7,7 @@ from typing import Any
 
 from grammars.program import Node
 from synth.engine import UnitEvidence
+from synth.formulas.library import library_bytes
 from synth.formulas.refining import refitted
 from synth.formulas.samples import Samples
 from synth.regression.apart import Apart
@@ -14,6 +15,7 @@ from synth.regression.expressions import sayable
 from synth.regression.search import proposals
 
 EVALUATED = 75  # trees for each candidate of the budget
+MEMORY_MIB = 1024  # that its process may take: it takes about 300
 SYMBOLS = {
     **{n: n for n in ("add", "sub", "mul", "div", "aq", "abs", "square", "sqrt", "exp", "cos")},
     **{"sin": "sin", "tanh": "tanh", "min": "fmin", "max": "fmax"},
@@ -33,12 +35,17 @@ class OperonEngine:
     def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
         """Programs of the front that Operon finds. Raises EngineFailed where its process ends."""
         options = options_of(sayable(evidence.grammar), budget, seed)
-        apart = Apart("synth.regression.operon_child")
+        apart = Apart("synth.regression.operon_child", memory_mib=MEMORY_MIB)
         return islice(proposals(Samples.of(evidence), apart, options, seed), budget)
 
     def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
         """The same formula with numbers for the replaced sources, of as many bits."""
         return refitted(program, Samples.over_all(evidence))
+
+    @staticmethod
+    def memory() -> float:
+        """Bytes of the formulas that are looked at first, and the limit of the process."""
+        return library_bytes() + MEMORY_MIB * 2**20
 
     @staticmethod
     def missing() -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from grammars.program import Node
 from synth.engine import UnitEvidence
+from synth.formulas.library import library_bytes
 from synth.formulas.refining import refitted
 from synth.formulas.samples import Samples
 from synth.regression.apart import Apart
@@ -20,6 +21,7 @@ from synth.regression.search import proposals
 
 EVALUATED = 500  # trees for each candidate of the budget
 SECONDS = 600.0  # Julia compiles first
+MEMORY_MIB = 2048  # that Julia is taken to hold: neither measured nor limited
 JULIA = ("PYTHON_JULIAPKG_EXE", "PYTHON_JULIACALL_EXE")  # variables that name it
 OWN = "julia_env/pyjuliapkg/install/bin/julia"  # where juliapkg puts its own, below sys.prefix
 
@@ -42,6 +44,11 @@ class PySREngine:
     def refit(self, program: Node, evidence: UnitEvidence) -> Node | None:
         """The same formula with numbers for the replaced sources, of as many bits."""
         return refitted(program, Samples.over_all(evidence))
+
+    @staticmethod
+    def memory() -> float:
+        """Bytes of the formulas that are looked at first, and of Julia."""
+        return library_bytes() + MEMORY_MIB * 2**20
 
     @staticmethod
     def missing() -> str | None:

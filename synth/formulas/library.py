@@ -4,8 +4,8 @@ Formulas grow from cheap to dear. Two that have the same values on all samples a
 (observational equivalence, Albarghouthi et al. 2013; Udupa et al. 2013): the cheaper one stays.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -13,99 +13,61 @@ from torch import Tensor
 
 from grammars.program import Node
 from synth.formulas.operations import Operation, leaf_bits, operations_of
+from synth.formulas.rows import Rows, Shelf
 from synth.formulas.samples import Samples
 
-SAMPLES = 256  # on which formulas are compared,
-SAME = 1e-5  # and are one where no two values differ by more than this share of the largest
-KEYED = 512  # steps of a key in the largest value,
-OFFSETS = (0.0, 0.5)  # of which keys start
-CHUNK = 4096  # formulas that are evaluated at once
+SAMPLES = 256  # on which formulas are compared
+PIECE = 1024  # formulas that are evaluated at once: their values stay in a cache
+CHUNK = 4096  # that are told apart at once
 STORED = 30_000  # formulas that longer ones are made of, at most
 BEST = 48  # kept of each price for their likeness to the target
 FLAT = 1e-6  # of the mean square: a variance below is that of a constant
 LARGEST = 1e12  # values beyond are those of no formula
+NONE = -1.0  # likeness of what is no formula
+FLOAT, COPIES = 4, 4  # bytes of a value, and arrays of a block's values that are there at once
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Formulas of one operation, by its number: on all pairs of two ranges of those stored, or on
+    one range, beside which stands range(1)."""
+
+    operation: int
+    left: range
+    right: range
+
+    def __len__(self) -> int:
+        return len(self.left) * len(self.right)
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Formulas by their values (m, n) float32 on the samples, prices (m,), likeness (m,), which is
-    r² of the target with them, and how they are made: `operation` (m,), −1 for an input, and places
-    (m, 2) of its arguments among those that are stored."""
+class Block:
+    """Some thousand formulas of one price: those of each piece by values (k, n), and all (m,) by
+    likeness."""
 
-    values: Tensor
-    bits: Tensor
+    pieces: list[Piece]
+    bits: int
+    parts: list[Tensor]
     likeness: Tensor
-    operation: Tensor
-    places: Tensor
-
-    def __len__(self) -> int:
-        return len(self.bits)
-
-    def at(self, which: Tensor) -> "Rows":
-        return Rows(*(part[which] for part in self.fields))
-
-    def beside(self, *others: "Rows") -> "Rows":
-        parts = zip(*(r.fields for r in (self, *others)), strict=True)
-        return Rows(*(torch.cat(part) for part in parts))
 
     @property
-    def fields(self) -> tuple[Tensor, ...]:
-        return self.values, self.bits, self.likeness, self.operation, self.places
+    def values(self) -> Tensor:
+        """(m, n) on the samples."""
+        return torch.cat(self.parts)
 
-    @property
-    def standard(self) -> "Rows":
-        """With values of mean zero and size one, of which the largest is above zero: the same for
-        formulas that differ by a factor and a constant."""
-        values = self.values - self.values.mean(1, keepdim=True)
-        values = values / values.norm(dim=1, keepdim=True)
-        largest = values.gather(1, values.abs().argmax(1, keepdim=True))
-        return replace(self, values=values * largest.sign())
-
-    @property
-    def distinct(self) -> "Rows":
-        """The first row of each function, in order."""
-        rows = self
-        for offset in OFFSETS:
-            keys, order = rows.sorted_keys(offset)
-            again = torch.zeros(len(rows), dtype=torch.bool)
-            twice = (keys[1:] == keys[:-1]).nonzero()[:, 0]
-            pair = rows.values[order[twice]], rows.values[order[twice + 1]]
-            again[order[twice + 1]] = _equal(*pair)
-            rows = rows.at((~again).nonzero()[:, 0])
-        return rows
-
-    def without(self, known: "Rows") -> "Rows":
-        """The rows of functions that are not among those known."""
-        rows = self
-        for offset in OFFSETS:
-            keys, order = known.sorted_keys(offset)
-            own = rows.keys(offset)
-            found = torch.searchsorted(keys, own).clamp_max(len(keys) - 1)
-            same = keys[found] == own
-            same[same.clone()] = _equal(rows.values[same], known.values[order[found[same]]])
-            rows = rows.at((~same).nonzero()[:, 0])
-        return rows
-
-    def sorted_keys(self, offset: float) -> tuple[Tensor, Tensor]:
-        """The keys in order, and the rows that have them."""
-        if offset not in self._sorted:
-            keys, order = self.keys(offset).sort(stable=True)
-            self._sorted[offset] = keys, order
-        return self._sorted[offset]
-
-    def keys(self, offset: float) -> Tensor:
-        """(m,) int64 that are hardly ever equal for different values, and are for equal ones unless
-        rounding parts them: hardly ever for two offsets."""
-        generator = torch.Generator().manual_seed(0)
-        rays = torch.randn(self.values.shape[1], 2, generator=generator)
-        largest = self.values.abs().amax(1, keepdim=True)
-        parts = torch.cat([(self.values @ rays) / largest, largest.log2()], 1) * KEYED + offset
-        first, second, size = parts.round().long().T
-        return first * 2**40 + second * 2**20 + size
-
-    @cached_property
-    def _sorted(self) -> dict[float, tuple[Tensor, Tensor]]:
-        return {}
+    def at(self, which: Tensor) -> Rows:
+        """Some of them, in their order."""
+        sizes = torch.tensor([len(p) for p in self.pieces])
+        of = torch.searchsorted(sizes.cumsum(0), which, right=True)
+        inner = which - (sizes.cumsum(0) - sizes)[of]
+        made = [(p.operation, p.left.start, p.right.start, len(p.right)) for p in self.pieces]
+        operation, left, right, width = torch.tensor(made)[of].T
+        places = torch.stack([left + inner // width, right + inner % width], 1)
+        each = inner.split(of.bincount(minlength=len(sizes)).tolist())
+        values = torch.cat([v.index_select(0, i) for v, i in zip(self.parts, each, strict=True)])
+        return Rows(
+            values, torch.full_like(which, self.bits), self.likeness[which], operation, places
+        )
 
 
 class Library:
@@ -120,13 +82,16 @@ class Library:
         self.samples, self.budget, self.tried = samples, budget, 0
         self.operations = operations_of(samples.grammar)
         target = samples.target - samples.target.mean()
-        unit = (target / target.norm().clamp_min(1e-300)).float()
-        self._looks = torch.stack([torch.full_like(unit, 1 / len(unit)), unit], 1)
-        self._levels: dict[int, range] = {}
-        self.stored, self._best = self._inputs(), list[Rows]()
-        self._levels[int(self.stored.bits[0])] = range(len(self.stored))
-        self._best.append(self.stored)
+        self._target = (target / target.norm().clamp_min(1e-300)).float()
+        self._shelf = Shelf(STORED, len(target))
+        self._shelf.add(self._inputs())
+        self._levels = {int(self.stored.bits[0]): range(len(self.stored))}
+        self._best = [self.stored]
         self._grow()
+
+    @property
+    def stored(self) -> Rows:
+        return self._shelf.rows
 
     @cached_property
     def best(self) -> Rows:
@@ -146,93 +111,135 @@ class Library:
 
     def _inputs(self) -> Rows:
         values = self.samples.inputs.float()
-        places = torch.arange(len(values))[:, None].expand(-1, 2)
-        bits = leaf_bits(self.samples.grammar, len(values))
-        operation = torch.full((len(values),), -1)
-        rows = self._rated(values, bits, operation, places)
-        return rows.distinct
+        count = len(values)
+        bits = torch.full((count,), leaf_bits(self.samples.grammar, count))
+        places = torch.arange(count)[:, None].expand(-1, 2)
+        rows = Rows(
+            values, bits, self._likeness(self._moments(values)), torch.full((count,), -1), places
+        )
+        return rows.at((rows.likeness > NONE).nonzero()[:, 0]).distinct
 
-    def _rated(self, values: Tensor, bits: int, operation: Tensor, places: Tensor) -> Rows:
-        """The rows of new values that are finite and vary."""
-        mean, along = (values @ self._looks).T
+    def _moments(self, values: Tensor) -> Tensor:
+        """(3, m) mean and mean square of values, and their product with the target."""
         square = torch.linalg.vecdot(values, values) / values.shape[1]
+        return torch.stack([values.mean(1), square, values @ self._target])
+
+    def _likeness(self, moments: Tensor) -> Tensor:
+        """(m,) r² of the target with values that are finite and vary; NONE for others."""
+        mean, square, along = moments
         spread = square - mean**2
-        likeness = (along**2 / (spread * values.shape[1])).clamp(0, 1)
-        rows = Rows(values, torch.full((len(values),), bits), likeness, operation, places)
+        likeness = (along**2 / (spread * len(self._target))).clamp(0, 1)
         able = (spread > FLAT * square) & (square < LARGEST**2)  # false for what is not a number
-        return rows if able.all() else rows.at(able.nonzero()[:, 0])
+        return likeness.where(able, NONE)
 
     def _grow(self) -> None:
         dearest = max(o.bits for o in self.operations)
         bits = min(self._levels)
         while self.tried < self.budget and bits <= 2 * max(self._levels) + dearest:
             bits += 1
-            self._add(bits, self._made(bits))
+            self._add(bits)
 
-    def _add(self, bits: int, parts: Iterator[Rows]) -> None:
+    def _add(self, bits: int) -> None:
         """Stores what is new of a price, as long as there is room, and keeps the best of it."""
-        fresh, best = list[Rows](), list[Rows]()
-        room = STORED - len(self.stored)
-        for rows in parts:
-            top = rows.likeness.topk(min(2 * BEST, len(rows))).indices
-            best.append(rows.at(top.sort().values))
-            if room > 0:
-                fresh.append(rows.without(self.stored))
-        if fresh:
-            together = fresh[0].beside(*fresh[1:])
-            kept = together.distinct
-            kept = kept.at(torch.arange(min(room, len(kept))))
-            self._levels[bits] = range(len(self.stored), len(self.stored) + len(kept))
-            self.stored = self.stored.beside(kept)
-            if not len(kept):
-                del self._levels[bits]
-        if best:
-            together = best[0].beside(*best[1:])
-            ranked = together.at(together.likeness.argsort(descending=True, stable=True))
-            found = ranked.standard.distinct
-            self._best.append(found.at(torch.arange(min(BEST, len(found)))))
+        start, best = len(self._shelf), _Best(self.stored.first(0))
+        for block in self._blocks(bits):
+            if self._shelf.room:
+                able = (block.likeness > NONE).nonzero()[:, 0]
+                fresh = able[self._shelf.fresh(block.values.index_select(0, able))]
+                self._shelf.add(block.at(fresh[: self._shelf.room]))
+            best.add(block)
+        if len(self._shelf) > start:
+            self._levels[bits] = range(start, len(self._shelf))
+        self._best.append(best.settled())
 
-    def _made(self, bits: int) -> Iterator[Rows]:
+    def _blocks(self, bits: int) -> Iterator[Block]:
         """All formulas of a price, a few thousand at a time, until the budget is spent."""
-        values = self.stored.values
+        for pieces in _together(self._pieces(bits)):
+            parts, moments = [], []
+            for piece in pieces:
+                parts.append(self._values(piece))
+                moments.append(self._moments(parts[-1]))
+            yield Block(pieces, bits, parts, self._likeness(torch.cat(moments, 1)))
+
+    def _values(self, piece: Piece) -> Tensor:
+        """(m, n) of the formulas of a piece."""
+        operation, values = self.operations[piece.operation], self.stored.values
+        here, there = (values[part.start : part.stop] for part in (piece.left, piece.right))
+        if operation.arity == 1:
+            return operation.apply(here)
+        return operation.apply(here[:, None], there[None]).flatten(0, 1)
+
+    def _pieces(self, bits: int) -> Iterator[Piece]:
         for number, operation in enumerate(self.operations):
             for left, right in self._arguments(operation, bits - operation.bits):
                 if self.tried >= self.budget:
                     return
-                here, there = values[left.start : left.stop], values[right.start : right.stop]
-                if operation.arity == 1:
-                    made, places = operation.apply(here), _pairs(left, range(1))
-                else:
-                    made = operation.apply(here[:, None], there[None]).flatten(0, 1)
-                    places = _pairs(left, right)
-                self.tried += len(places)
-                yield self._rated(made, bits, torch.full((len(places),), number), places)
+                piece = Piece(number, left, right)
+                self.tried += len(piece)
+                yield piece
 
     def _arguments(self, operation: Operation, bits: int) -> Iterator[tuple[range, range]]:
         """Ranges of the stored arguments that cost so much together."""
         for price, own in self._levels.items():
             if operation.arity == 1:
                 if price == bits:
-                    yield from ((part, part) for part in _split(own, CHUNK))
+                    yield from ((part, range(1)) for part in _split(own, PIECE))
                 continue
             other = self._levels.get(bits - price, range(0))
             if not len(other) or (operation.symmetric and other.start < own.start):
                 continue  # the other way round it was there already
-            for right in _split(other, CHUNK):
-                yield from ((left, right) for left in _split(own, max(1, CHUNK // len(right))))
+            for right in _split(other, PIECE):
+                yield from ((left, right) for left in _split(own, max(1, PIECE // len(right))))
+
+
+def library_bytes() -> float:
+    """What a full library holds, with the block that it evaluates: values, and little beside."""
+    return FLOAT * SAMPLES * (STORED + COPIES * CHUNK)
 
 
 def _split(places: range, size: int) -> Iterator[range]:
     return (places[i : i + size] for i in range(0, len(places), size))
 
 
-def _pairs(left: range, right: range) -> Tensor:
-    """(k, 2) all pairs of two ranges."""
-    return torch.cartesian_prod(
-        torch.arange(left.start, left.stop), torch.arange(right.start, right.stop)
-    )
+def _together(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Pieces in order, so many at a time that they are a few thousand formulas."""
+    held: list[Piece] = []
+    for piece in pieces:
+        if held and sum(map(len, held)) + len(piece) > CHUNK:
+            yield held
+            held = []
+        held.append(piece)
+    if held:
+        yield held
 
 
-def _equal(a: Tensor, b: Tensor) -> Tensor:
-    """(k,) whether two rows of values are the same but for rounding."""
-    return (a - b).abs().amax(1) <= SAME * a.abs().amax(1)
+class _Best:
+    """The formulas of a price that are most like the target, all different."""
+
+    def __init__(self, nothing: Rows) -> None:
+        self._kept, self._waiting = nothing, list[Rows]()
+
+    def add(self, block: Block) -> None:
+        """Takes what may be among them: those that wait are compared with others together."""
+        able = (block.likeness > self._least).nonzero()[:, 0]
+        if not len(able):
+            return
+        ranked = able[block.likeness[able].argsort(descending=True, stable=True)]
+        for part in ranked.split(2 * BEST):
+            if float(block.likeness[part[0]]) <= self._least:
+                break
+            self._waiting.append(block.at(part.sort().values))
+            if sum(map(len, self._waiting)) >= 2 * BEST:
+                self.settled()
+
+    def settled(self) -> Rows:
+        """Those most like the target first."""
+        if self._waiting:
+            together = self._kept.beside(*self._waiting)
+            self._kept, self._waiting = together.ranked.standard.distinct.first(BEST), []
+        return self._kept
+
+    @property
+    def _least(self) -> float:
+        """The likeness that a formula must exceed."""
+        return float(self._kept.likeness[-1]) if len(self._kept) == BEST else NONE

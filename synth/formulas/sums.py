@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from grammars.program import Node
-from synth.formulas.library import Library, Rows
+from synth.formulas.library import FLOAT, SAMPLES, Library
 from synth.formulas.operations import TERMS
+from synth.formulas.rows import Rows
 
 LONGEST = 4  # formulas in a sum
 POOL = 6000  # of the cheapest formulas, beside the best of each price
@@ -22,6 +23,7 @@ KEPT = 12  # of each length
 WORTH = 250.0  # bits that may be paid for what is left to be e times smaller
 WEIGHT = 8  # bits of a weight, about
 EXACT = 1e-10  # share of the variance that is left by nothing but rounding
+COPIES = 5  # arrays of float32 that the pool takes, of which features are two
 NOTHING = 1e-12  # share of the variance
 LEAST = 1e-6  # share of a formula that is not said by others yet, or it adds nothing
 
@@ -76,6 +78,11 @@ def sums_of(library: Library) -> list[Sum]:
     return [
         Sum(tuple(library.programs(pool.at(torch.tensor(s.places)))), s.bits, s.left) for s in found
     ]
+
+
+def sums_bytes() -> float:
+    """What sums hold beside the library."""
+    return FLOAT * SAMPLES * COPIES * POOL
 
 
 def _continued(sum_: _Begun, pool: Rows, features: Tensor) -> list[_Begun]:

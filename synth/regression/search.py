@@ -61,7 +61,7 @@ def proposals(
 def _features(samples: Samples) -> list[Node]:
     """The formulas, other than inputs, that are most like the target: the cheapest of likes."""
     library = Library(samples.spread(SAMPLES), LOOKED_AT)
-    ranked = library.best.at(library.best.likeness.argsort(descending=True, stable=True))
+    ranked = library.best.ranked
     longer = ranked.at((ranked.operation >= 0).nonzero()[:, 0]).standard.distinct
     return library.programs(longer.at(torch.arange(min(FEATURES, len(longer)))))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grammars.grammar import GrammarError, load_grammar
-from grammars.primitive import STRUCTURE, Integer, Real, normalised_source, primitive
+from grammars.primitive import NEEDED, STRUCTURE, Integer, Real, normalised_source, primitive
 from grammars.program import Sort
 
 HONEST = Path(__file__).parents[1] / "oracles" / "honest"
@@ -129,8 +129,17 @@ def test_a_file_is_a_python_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{"weight": 0.0}, {"weight": float("inf")}, {"gaps": ("smt",)}])
 def test_decorator_checks_its_options(options) -> None:
     """A weight that is no frequency and an unknown interpreter are refused."""
-    with pytest.raises(ValueError, match=r"weight|unknown interpreters"):
+    with pytest.raises(ValueError, match=r"weight|gaps may name .* and not \['smt'\]"):
         primitive(**options)
+
+
+@pytest.mark.parametrize("interpreter", NEEDED)
+def test_no_primitive_lacks_what_a_search_needs(interpreter: str, tmp_path: Path) -> None:
+    """What cannot be evaluated or bounded is refused by its declaration, before any search."""
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("@primitive()", f"@primitive(gaps=({interpreter!r},))"))
+    (problem,) = problems(path)
+    assert str(path) in problem and f"and not [{interpreter!r}]" in problem
 
 
 def test_fingerprints_forget_comments_and_docstrings() -> None:

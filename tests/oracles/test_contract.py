@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from grammars.grammar import Grammar, load_grammar
+from grammars.primitive import NEEDED
 from grammars.program import Sort
 from oracles.contract import Violation, check_primitive
 
@@ -151,6 +152,45 @@ def test_undeclared_gap_says_how_to_declare_it() -> None:
     found = violations("mutants", "undeclared_gap")
     assert [v.interpreter for v in found] == ["rational", "z3"]
     assert all(f"gaps=({v.interpreter!r},)" in v.message for v in found)
+
+
+MINE = """
+from grammars.evaluation import Unsupported
+from grammars.primitive import Field, primitive
+
+
+@primitive()
+def mine(k, x: Field) -> Field:
+    '''Something of x, elementwise, the shape of x.'''
+    if k.name == "LACKING":
+        raise Unsupported("no words")
+    return VALUE
+"""
+
+
+def of_mine(path: Path, *, lacking: str = "", value: str = "x") -> tuple[Violation, ...]:
+    """The violations of a primitive that lacks an interpreter, or is of that value."""
+    path.write_text(MINE.replace("LACKING", lacking).replace("VALUE", value))
+    grammar = load_grammar(files=[path], installed=False)
+    return check_primitive(grammar["mine"], grammar)
+
+
+def test_an_operation_that_no_interpreter_has_is_named(tmp_path: Path) -> None:
+    """The message says which operations there are."""
+    first = of_mine(tmp_path / "mine.py", value="k.floor(x)")[0]
+    assert first.interpreter == "torch"
+    assert "no interpreter has k.floor: bodies are made of const, add, mul" in first.message
+
+
+@pytest.mark.parametrize("interpreter", NEEDED)
+def test_a_meaning_that_a_search_needs_cannot_be_declared_away(
+    interpreter: str, tmp_path: Path
+) -> None:
+    """Nothing that the declaration could say would help, and the message does not say so."""
+    violations = of_mine(tmp_path / "mine.py", lacking=interpreter)
+    found = [v for v in violations if v.interpreter == interpreter]
+    assert found and all("no meaning: no words" in v.message for v in found)
+    assert not any("declare it" in v.message for v in found)
 
 
 def test_same_seed_gives_the_same_violations() -> None:

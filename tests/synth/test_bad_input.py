@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from typed import CONFIG, Home, changed, project
+from typed import BROKEN, CONFIG, Home, changed, project
 
 LINES = {
     "net.py:network": 'factory = "net.py:network"',
@@ -115,6 +115,34 @@ def test_bad_command_lines(line: str, home: Home) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert all(f in done.stderr for f in BAD_LINES[line]), done.stderr
     assert home.bytes_of("results/net") == before
+
+
+MEANINGLESS = {
+    "k.floor": (
+        BROKEN.replace("max(x, k.const(0.0))", "k.floor(x)"),
+        ["primitive 'hinge' in torch", "no interpreter has k.floor", "more: synth grammar check"],
+    ),
+    "no torch, no interval": (
+        BROKEN.replace("@primitive()", "@primitive(gaps=('torch', 'interval'))"),
+        ["gaps may name rational, text, z3 and not ['interval', 'torch']"],
+    ),
+    "no body": (
+        BROKEN.replace("    return max(x, k.const(0.0))\n", ""),
+        ["primitive 'hinge' in torch: gives NoneType, expected a tensor"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEANINGLESS)
+def test_an_operator_without_interpreter_is_one_problem(name: str, tmp_path: Path) -> None:
+    """It is told in one sentence before anything is searched."""
+    home = project(tmp_path / "own")
+    source, fragments = MEANINGLESS[name]
+    (home.folder / "own.py").write_text(source)
+    done = home("run", "net.toml", "--grammar", "own.py")
+    assert done.exit_code == 2 and "1 problem" in done.stderr, done.stderr
+    assert all(fragment in done.stderr for fragment in (*fragments, "own.py")), done.stderr
+    assert not (home.folder / "results").exists()
 
 
 @pytest.mark.parametrize("command", ["show", "check", "validate"])

@@ -24,19 +24,24 @@ from small import (
 from torch import Tensor, nn
 from typed import Home, changed, project
 
+from grammars.grammar import load_grammar
+from grammars.program import tap
 from synth import survey
 from synth.batches import Inputs
 from synth.config import load_config
 from synth.durations import Durations
 from synth.engines import linear
 from synth.engines.linear import LinearEngine
+from synth.engines.operon import MEMORY_MIB, OperonEngine
 from synth.errors import InputError
 from synth.evidence import LEAST, Probes
 from synth.footprint import MIB, Footprint, check_memory, memory_text
+from synth.formulas.library import SAMPLES, STORED, Library, library_bytes
+from synth.formulas.samples import Samples
 from synth.job import Job, load_job
 from synth.layers import Geometry, Layer
 from synth.machine import available, held
-from synth.needs import MAPS, Load, Memory, Place, moments_bytes, sampled
+from synth.needs import MAPS, OWN, Load, Memory, Place, moments_bytes, sampled
 from synth.network import Network
 from synth.plan_display import time_text, window_text
 from synth.schedule import search_unit
@@ -224,6 +229,34 @@ def test_more_than_the_machine_has_is_told(conv: Home, monkeypatch: pytest.Monke
     assert limited(job, 100_000).problem is None
     monkeypatch.setattr("synth.footprint.available", lambda: None)
     check_memory(job)
+
+
+def test_what_engines_hold_of_their_own_is_counted(
+    conv: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker may hold the library of the enumeration, and a regression its process up to its
+    limit: the dearest of those asked for is counted for each, told, and the advice heeds it."""
+    monkeypatch.setattr(OperonEngine, "missing", staticmethod(lambda: None))
+    plain = Footprint(job_of(conv, run__jobs=3)).peak
+    assert OWN not in plain.parts or not plain.parts[OWN]
+    own = {"enumeration": library_bytes(), "operon": MEMORY_MIB * MIB}
+    for name, size in own.items():
+        job = job_of(conv, run__jobs=3, search__engines=["linear", name])
+        dear = Footprint(job).peak
+        assert 3 * size <= dear.parts[OWN] <= 3 * size + 3 * 100 * MIB
+        assert dear.memory >= plain.memory - 60 * MIB + 3 * size
+    problem = limited(job, dear.memory / MIB - 200).problem
+    assert problem is not None and OWN in problem and "set run.jobs = 2" in problem
+
+
+def test_a_library_is_no_larger_than_is_counted() -> None:
+    """The rows that it stores take what is expected of them."""
+    taps = tuple(tap("x", i) for i in range(2))
+    inputs = torch.rand(2, SAMPLES, dtype=torch.float64)
+    grammar = load_grammar(tags=("core", "formula"), installed=False)
+    stored = Library(Samples(inputs, inputs[0] * inputs[1], taps, grammar), 2000).stored
+    row = sum(part.nbytes for part in stored.fields) / len(stored)
+    assert 0.5 * library_bytes() < STORED * row < library_bytes()
 
 
 def layer_of(fan: int = 16, units: int = 4) -> Layer:

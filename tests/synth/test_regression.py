@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from planted_formulas import GRAMMAR, NAMES, TAPS, planted, read, unexplained, values
 from small import CORE
 
+from grammars.grammar import load_grammar
 from grammars.text import format_program
 from synth.engine import EngineFailed
 from synth.engines import automatic, pysr
-from synth.engines.operon import EVALUATED, OperonEngine, options_of
+from synth.engines.operon import EVALUATED, SYMBOLS, OperonEngine, options_of
 from synth.engines.pysr import PySREngine
 from synth.regression.apart import Apart
 from synth.regression.expressions import MEANINGS, program_of, sayable
@@ -106,6 +107,13 @@ def test_a_question_is_of_inputs_and_formulas():
 def test_what_a_grammar_lacks_is_not_asked_for():
     assert "sin" in sayable(GRAMMAR) and "sin" not in sayable(CORE)
     assert all(name in MEANINGS for name in sayable(GRAMMAR))
+
+
+def test_no_operation_is_asked_for_that_no_interpreter_has():
+    """Each that Operon and PySR are given has a meaning here, of primitives that keep the contract
+    (another test holds all of the package to it)."""
+    grammar = load_grammar(tags=None, installed=False)
+    assert {*SYMBOLS, *OPERATORS} <= sayable(grammar)
 
 
 @pytest.mark.parametrize("answer", [["weird", ["var", 0]], ["const", "x"], ["var", 99], ["add"]])
