@@ -1,9 +1,8 @@
 """Cells that bound two heads of any form: found in floats, kept if exact arithmetic says the same.
 
-Over a box the pairs (a, a') fill a zonotope. Its columns, sorted by the slope qᵢ/wᵢ, are the edges
-of a chain from its leftmost point to its rightmost: ascending along the bottom, descending along
-the top. Between neighbouring corners the chain itself is the best line. A cell whose bound is above
-the goal is halved; near the worst pair cells become small, elsewhere they need not be.
+Between neighbouring corners of the zonotope of pairs (plane.py) its edge is the best line. A cell
+whose bound is above the goal is halved; near the worst pair cells become small, elsewhere they need
+not be.
 """
 
 from dataclasses import dataclass
@@ -23,102 +22,13 @@ from oracles.claims import (
     below,
     gap_at,
 )
-from oracles.heads import Bend, bend_of, float_head
+from oracles.heads import float_head
+from oracles.plane import Chain, Plane
 
 SLACK = 2.0**-7  # of the largest difference found: a bound need not be nearer to it,
 NEGLIGIBLE = 2.0**-10  # nor below this share of epsilon
 CELLS, HALVINGS = 4096, 48
 GRID = 2**30  # of slopes of lines
-ZOOMS, SAMPLES = 2, 129
-
-
-@dataclass(frozen=True, eq=False)
-class _Chain:
-    """The corners (m + 1,) of one side of the zonotope from left to right, and the point (n,) and
-    the order of the columns that they come from."""
-
-    a: np.ndarray
-    p: np.ndarray
-    order: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-
-    def at(self, a: np.ndarray) -> np.ndarray:
-        return np.interp(a, self.a, self.p)
-
-    def point(self, a: float) -> np.ndarray:
-        """The point (n,) of the box at which the chain is reached."""
-        edge = int(np.clip(np.searchsorted(self.a, a) - 1, 0, len(self.order) - 1))
-        point = self.first.copy()
-        done, here = self.order[:edge], self.order[edge]
-        point[done] = self.last[done]
-        width = self.a[edge + 1] - self.a[edge]
-        share = (a - self.a[edge]) / width if width > 0 else 0.0
-        point[here] += np.clip(share, 0, 1) * (self.last[here] - point[here])
-        return point
-
-
-@dataclass(frozen=True, eq=False)
-class _Plane:
-    """A pair of heads over the zonotope of their pre-activations, in floats."""
-
-    outer: Affine
-    inner: Affine
-    bottom: _Chain
-    top: _Chain
-
-    @classmethod
-    def of(cls, outer: Affine, inner: Affine, box: Box) -> "_Plane":
-        return cls(outer, inner, _chain(outer, inner, box, 1), _chain(outer, inner, box, -1))
-
-    @property
-    def bends(self) -> tuple[Bend, Bend]:
-        return bend_of(self.outer.head), bend_of(self.inner.head)
-
-    def worst(self, a: np.ndarray) -> np.ndarray:
-        """The a' at which the inner head is least, for each a."""
-        turn, low = self.bends[1].turn, self.bottom.at(a)
-        return low if turn is None else np.clip(float(turn[0]), low, self.top.at(a))
-
-    def apart(self, a: np.ndarray) -> np.ndarray:
-        """outer − inner where that is largest, for each a."""
-        return float_head(self.outer.head, a) - float_head(self.inner.head, self.worst(a))
-
-    def peak(self) -> tuple[float, np.ndarray]:
-        """The largest difference that a search finds, and its point (n,) of the box."""
-        low, high = self.bottom.a[0], self.bottom.a[-1]
-        kinks = [float(kink) for kink in self.bends[0].kinks]
-        near = [end for kink in kinks for end in (kink, np.nextafter(kink, np.inf))]
-        spread = np.linspace(low, high, SAMPLES)
-        found = np.unique(np.clip([*self.bottom.a, *self.top.a, *spread, *near], low, high))
-        for _ in range(ZOOMS):
-            best = int(np.argmax(self.apart(found)))
-            first, last = found[max(best - 1, 0)], found[min(best + 1, len(found) - 1)]
-            found = np.unique(np.append(np.linspace(first, last, SAMPLES), found[best]))
-        best = found[[int(np.argmax(self.apart(found)))]]
-        return float(self.apart(best)[0]), self._point(best)
-
-    def _point(self, a: np.ndarray) -> np.ndarray:
-        wanted, low, high = (f(a)[0] for f in (self.worst, self.bottom.at, self.top.at))
-        share = (wanted - low) / (high - low) if high > low else 0.0
-        below_, above = self.bottom.point(a[0]), self.top.point(a[0])
-        return below_ + share * (above - below_)
-
-
-def _chain(outer: Affine, inner: Affine, box: Box, side: int) -> _Chain:
-    w, q = outer.weights, inner.weights
-    rises = np.where(w != 0, w > 0, side * q > 0)  # columns that move a' alone: at their best end
-    first, last = np.where(rises, (box.lower, box.upper), (box.upper, box.lower))
-    last = np.where(w != 0, last, first)
-    along, across = w * (last - first), q * (last - first)
-    slopes = np.divide(across, along, out=np.zeros_like(along), where=along > 0)
-    order = np.argsort(side * slopes, kind="stable")
-    order = order[along[order] > 0] if (along > 0).any() else order[:1]
-    a, p = (
-        affine.bias + affine.weights @ first + np.concatenate([[0.0], np.cumsum(steps[order])])
-        for affine, steps in ((outer, along), (inner, across))
-    )
-    return _Chain(a, p, order, first, last)
 
 
 def prove_bent(unit: Affine, program: Affine, box: Box, epsilon: Fraction) -> Verdict:
@@ -127,7 +37,7 @@ def prove_bent(unit: Affine, program: Affine, box: Box, epsilon: Fraction) -> Ve
     The bound is within a hundredth of the largest difference, or far below epsilon. Unknown where
     epsilon lies too near to the supremum for `CELLS` cells.
     """
-    planes = [_Plane.of(unit, program, box), _Plane.of(program, unit, box)]
+    planes = [Plane.of(unit, program, box), Plane.of(program, unit, box)]
     highest, point = max((plane.peak() for plane in planes), key=lambda peak: peak[0])
     replayed = gap_at(unit, program, point)
     if replayed > epsilon:
@@ -144,7 +54,7 @@ def prove_bent(unit: Affine, program: Affine, box: Box, epsilon: Fraction) -> Ve
 
 def float_bound(unit: Affine, program: Affine, box: Box) -> float:
     """About what `prove_bent` will prove of a pair, in floats, which alone prove nothing."""
-    planes = _Plane.of(unit, program, box), _Plane.of(program, unit, box)
+    planes = Plane.of(unit, program, box), Plane.of(program, unit, box)
     return max(plane.peak()[0] for plane in planes) * (1 + SLACK)
 
 
@@ -156,7 +66,7 @@ def _goal(highest: float, epsilon: float) -> float:
     return max(near, NEGLIGIBLE * epsilon)
 
 
-def _cover(plane: _Plane, goal: float) -> Cover:
+def _cover(plane: Plane, goal: float) -> Cover:
     """Cells of which each has a bound below the goal, if so many will do."""
     low, high = plane.bottom.a[0], plane.bottom.a[-1]
     hair = 2.0**-50 * max(abs(low), abs(high), 2.0**-900, high - low, *_sizes(plane.outer))
@@ -185,7 +95,7 @@ def _sizes(affine: Affine) -> tuple[float, ...]:
 class _Cells:
     """Cells (C,) of one plane, with a line a' = slope·a + offset and its side for each."""
 
-    plane: _Plane
+    plane: Plane
     starts: np.ndarray
     ends: np.ndarray
     sides: np.ndarray
@@ -193,7 +103,7 @@ class _Cells:
     offsets: np.ndarray
 
     @classmethod
-    def of(cls, plane: _Plane, starts: np.ndarray, ends: np.ndarray) -> "_Cells":
+    def of(cls, plane: Plane, starts: np.ndarray, ends: np.ndarray) -> "_Cells":
         middle, turn = starts / 2 + ends / 2, plane.bends[1].turn
         slopes, offsets = _edge(plane.bottom, middle)
         sides = np.ones(len(starts), dtype=np.int64)
@@ -249,7 +159,7 @@ class _Cells:
         return np.where(self.sides == 0, apart, np.minimum(apart, near))
 
 
-def _edge(chain: _Chain, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _edge(chain: Chain, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope and offset (C,) of the chain's edges at some a, the slope on the grid."""
     edge = np.clip(np.searchsorted(chain.a, a) - 1, 0, len(chain.a) - 2)
     width = chain.a[edge + 1] - chain.a[edge]

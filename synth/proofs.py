@@ -7,28 +7,21 @@ the unit's range on fit.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
-from grammars.program import Node
-from grammars.scope import Column
 from grammars.text import format_program
 from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
 from oracles.circuits import Circuit, Domain
-from oracles.claims import JUMPS, AffineBank, Box, Claim, Proved, Refuted, Unknown, Verdict
-from oracles.cross_check import smt_check
+from oracles.claims import JUMPS, Box, Claim, Proved, Refuted, Unknown, Verdict
 from oracles.discrete import decide
-from oracles.prove import prove_layer, prove_program
 from synth.affine import Forms, affine_forms, by_group, chosen, unit_bank, unit_box
 from synth.assembly import (
     LayerChoice,
@@ -40,6 +33,7 @@ from synth.assembly import (
     source_index,
 )
 from synth.evidence import Ranges
+from synth.proof_parts import Bent, Part, all_decided
 from synth.unfolding import unfolded
 
 DOMAIN, VALUES = "envelope", "values"
@@ -196,16 +190,16 @@ def _layer(
     forms = affine_forms(layer, range(layer.units), bank)
     claimed = [i for i, c in enumerate(forms.places) if _claims(choice.units[c].status)]
     epsilons = [epsilon_of(ranges, c, max_error) for c in range(layer.units)]
-    parts: list[tuple[list[int], _Part | _Bent]] = _bent(choice, ranges, forms, epsilons, grammar)
+    parts: list[tuple[list[int], Part | Bent]] = _bent(choice, ranges, forms, epsilons, grammar)
     for group in by_group(layer, [forms.places[i] for i in claimed]):
         for start in range(0, len(group), TOGETHER):
             places = [claimed[g] for g in group[start : start + TOGETHER]]
             channels = [forms.places[i] for i in places]
             units, programs = unit_bank(layer, channels), chosen(forms.bank, places)
             box, claims = unit_box(ranges, channels[0]), [epsilons[c] for c in channels]
-            parts.append((channels, _Part(units, programs, box, claims)))
+            parts.append((channels, Part(units, programs, box, claims)))
     verdicts: dict[int, tuple[Verdict, Verdict | None]] = {}
-    for (channels, _), found in zip(parts, _all_decided([p for _, p in parts], jobs), strict=True):
+    for (channels, _), found in zip(parts, all_decided([p for _, p in parts], jobs), strict=True):
         verdicts |= zip(channels, found, strict=True)
     return [
         UnitProof(
@@ -240,50 +234,13 @@ def _told(
     return {"verdict": found.verdict, "smt": found.smt, "domain": VALUES}
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Units of the same columns with their programs and claims."""
-
-    units: AffineBank
-    programs: AffineBank
-    box: Box
-    claims: list[Fraction]
-
-    def decided(self) -> list[tuple[Verdict, Verdict | None]]:
-        """What the closed form and, of what it proves, Z3 say of each."""
-        found = prove_layer(self.units, self.programs, self.box, self.claims)
-        return [(verdict, self._again(i, verdict)) for i, verdict in enumerate(found)]
-
-    def _again(self, i: int, verdict: Verdict) -> Verdict | None:
-        if not isinstance(verdict, Proved):
-            return None
-        return smt_check(self.units[i], self.programs[i], self.box, self.claims[i])
-
-
-@dataclass(frozen=True, eq=False)
-class _Bent:
-    """A unit with a program that is more than one affine map under a head."""
-
-    unit: Node
-    program: Node
-    columns: Mapping[Column, int]
-    box: Box
-    claim: Fraction
-    grammar: Grammar
-
-    def decided(self) -> list[tuple[Verdict, Verdict | None]]:
-        """What linear programs or splitting say of it; Z3 is not asked."""
-        parts = self.unit, self.program, self.columns, self.box
-        return [(prove_program(*parts, self.claim, self.grammar), None)]
-
-
 def _bent(
     choice: LayerChoice,
     ranges: Ranges,
     forms: Forms,
     epsilons: Sequence[Fraction],
     grammar: Grammar,
-) -> list[tuple[list[int], "_Part | _Bent"]]:
+) -> list[tuple[list[int], Part | Bent]]:
     """Those programs of a layer, each with its unit's channel; where patches are of few values they
     are tried on all of these instead."""
     layer, known = choice.layer, set(forms.places)
@@ -292,20 +249,10 @@ def _bent(
     programs, columns = choice.expanded(grammar), source_index(choice.scope)
     box, own = Box(ranges.lower, ranges.upper), [own_program(layer, c) for c in range(layer.units)]
     return [
-        ([c], _Bent(own[c], programs[c], columns, box, epsilons[c], grammar))
+        ([c], Bent(own[c], programs[c], columns, box, epsilons[c], grammar))
         for c in range(layer.units)
         if c not in known and _claims(choice.units[c].status) and own[c].op in grammar
     ]
-
-
-def _all_decided(
-    parts: Sequence["_Part | _Bent"], jobs: int
-) -> list[list[tuple[Verdict, Verdict | None]]]:
-    """Every part, in processes of their own if there is much to do."""
-    if jobs > 1 and len(parts) > jobs:
-        with suppress(TerminatedWorkerError):  # a process died: what it did is done again here
-            return Parallel(n_jobs=jobs)(delayed(part.decided)() for part in parts)  # type: ignore[return-value]
-    return [part.decided() for part in parts]
 
 
 def epsilon_of(ranges: Ranges, channel: int, max_error: float) -> Fraction:

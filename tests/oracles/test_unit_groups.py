@@ -1,6 +1,7 @@
 """Groups: three roads agree, no point exceeds their bounds, and unsound relaxations are caught."""
 
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from oracles.claims import AffineBank, Box, Proved, Refuted, Unknown, head_form
 from oracles.groups import question, relaxation
+from oracles.groups.halving import halved_group
 from oracles.groups.milp import milp_bound, milp_group
 from oracles.groups.prove import Effort, decide_group
 from oracles.groups.question import Group, TwoLayer, question_of
@@ -126,8 +128,23 @@ def test_efforts_end_in_unknown_and_are_reproducible():
         verdicts = [road(group, epsilon, **some) for _ in range(2)]
         assert all(isinstance(v, Unknown) for v in verdicts)
         assert verdicts[0].reason == verdicts[1].reason and len(verdicts[0].reason) > 20
-    effort = Effort(programs=6, nodes=1, steps=20_000)
+    effort = Effort(programs=6, parts=2, nodes=1, steps=20_000)
     assert not isinstance(decide_group(group, epsilon, effort=effort).verdict, Proved)
+
+
+def test_halves_prove_what_the_whole_does_not():
+    """With one linear program a sign a box is too wide, its parts are not; and what is false is
+    refuted, or left open where the parts are too few."""
+    group = group_of(5, inputs=2, hidden=3)
+    truth, road = closed(group), partial(split_group, nodes=2)
+    above, below = truth.upper * Fraction(11, 10), truth.lower * Fraction(9, 10)
+    assert isinstance(road(group, above), Unknown)
+    proved = halved_group(group, above, road)
+    assert isinstance(proved, Proved) and proved.trust == "checked"
+    assert truth.lower <= proved.bound <= above
+    assert isinstance(halved_group(group, below, milp_group), Refuted)
+    few = halved_group(group, above, road, parts=2)
+    assert isinstance(few, Unknown) and "2 parts" in few.reason
 
 
 def test_together_is_less_than_one_by_one():
