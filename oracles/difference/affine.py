@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from oracles.difference.pair import Pair
+from oracles.difference.pair import Pair, Range, Spread
 from oracles.difference.rounding import Semantics, gamma, grown
 from oracles.difference.zonotope import Blocks, Zonotope, each
 
@@ -80,27 +80,51 @@ def through(zonotope: Zonotope, step: Affine, semantics: Semantics) -> Zonotope:
 def affine(pair: Pair, original: Affine, replaced: Affine, semantics: Semantics) -> Pair:
     """Both networks through their own step, and the difference through both."""
     a, b = through(pair.original, original, semantics), through(pair.replaced, replaced, semantics)
-    return Pair(a, b, _difference(pair, original, replaced, semantics))
+    return Pair(a, b, *_difference(pair, original, replaced, semantics))
 
 
-def _difference(pair: Pair, original: Affine, replaced: Affine, semantics: Semantics) -> Zonotope:
+def _difference(
+    pair: Pair, original: Affine, replaced: Affine, semantics: Semantics
+) -> tuple[Zonotope, None, Range | None]:
     change = replace(
         replaced, weight=replaced.weight - original.weight, bias=replaced.bias - original.bias
     )
     d, a = pair.difference, pair.original
     read, kept = replaced.sizes(d.magnitude, d.radius)
     moved, beside = change.sizes(a.magnitude, a.radius)
-    load = grown(read + moved + change.bias.abs(), 3)
-    lost = gamma(replaced.terms + 5) * load
+    lost = gamma(replaced.terms + 5) * grown(read + moved + change.bias.abs(), 3)
     if semantics.unit:
         for zonotope, step in ((a, original), (pair.replaced, replaced)):
             (sizes,) = step.sizes(zonotope.magnitude)
             lost = lost + semantics.error(step.terms, grown(sizes + step.bias.abs(), 2))
-    blocks = dict(_blocks(d, replaced))
-    for symbols, block in _blocks(a, change).items():
-        blocks[symbols] = blocks[symbols] + block if symbols in blocks else block
+    lost = grown(lost + beside, 4)
+    blocks = _joined(_blocks(d, replaced), _blocks(a, change) if change.weight.any() else {})
     center = replaced(d.center) + change(a.center) + change.bias
-    return Zonotope(center, grown(kept + beside + lost, 6), blocks)
+    known = pair.spread and _known(pair.spread, replaced, center, blocks, lost)
+    return Zonotope(center, grown(kept + lost, 1), blocks), None, known
+
+
+def _known(spread: Spread, step: Affine, center: Tensor, blocks: Blocks, lost: Tensor) -> Range:
+    """Bounds of the difference behind a step: its middle ± |weight|·extent, at its best and worst.
+
+    `blocks` and `lost` are of the difference as the step has left it.
+    """
+    sized, extent = replace(step, weight=step.weight.abs()), spread.extent
+    read, kept, own = step.sizes(extent.magnitude, extent.radius, spread.radius)
+    radius = grown(lost + kept + own + gamma(step.terms + 4) * read, 5)
+    still = {symbols: block for symbols, block in blocks.items() if symbols != spread.made}
+    wide, far = _blocks(extent, sized), sized(extent.center)
+    top = Zonotope(center + far, radius, _joined(still, wide))
+    bottom = Zonotope(center - far, radius, _joined(still, wide, -1.0))
+    return bottom.lower, top.upper
+
+
+def _joined(one: Blocks, other: Blocks, sign: float = 1.0) -> Blocks:
+    """one + sign·other, symbol by symbol."""
+    joined = dict(one)
+    for symbols, block in other.items():
+        joined[symbols] = joined[symbols] + sign * block if symbols in joined else sign * block
+    return joined
 
 
 def _blocks(zonotope: Zonotope, step: Affine) -> Blocks:

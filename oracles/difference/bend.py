@@ -7,63 +7,89 @@ never falls and σ(x) − most·x never rises, so that their differences are kno
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from oracles.difference.curves import Curve
-from oracles.difference.pair import Pair, Range, symbolised
+from oracles.difference.pair import Pair, Range, Spread, within
 from oracles.difference.rounding import UNIT, Semantics, gamma, grown, up
-from oracles.difference.zonotope import Zonotope
+from oracles.difference.zonotope import Symbols, Zonotope, fresh
 
 ROUNDINGS = 8 * UNIT  # of few operations, relative to the sum of the sizes of what they join
 
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """slope·x + low … slope·x + high, elementwise."""
+    """slope·x + low … slope·x + high, elementwise.
+
+    With `lean` = (tilt, rest) it is known besides that what it encloses lies within tilt·x + rest
+    of the strip's middle.
+    """
 
     slope: Tensor
     low: Tensor
     high: Tensor
+    lean: Range | None = None
 
     @property
     def height(self) -> Tensor:
         return self.high - self.low
 
+    @cached_property
+    def middle(self) -> Tensor:
+        return (self.low + self.high) / 2
+
+    @cached_property
+    def half(self) -> Tensor:
+        """How far low and high lie from the middle, rounded up."""
+        return up(torch.maximum(up(self.high - self.middle), up(self.middle - self.low)))
+
     def meet(self, other: "Strip") -> "Strip":
         """What lies in both strips of one slope."""
-        return Strip(self.slope, *_meet((self.low, self.high), (other.low, other.high)))
+        return Strip(self.slope, *within((self.low, self.high), (other.low, other.high)))
 
 
 def bent_pair(pair: Pair, curve: Curve, name: str, semantics: Semantics) -> Pair:
     """Both networks through a head, and symbols called after `name` for what that loses."""
     a, b, d = pair.ranges
-    original = along(pair.original, strip(curve, a))
-    replaced = along(pair.replaced, strip(curve, b))
-    difference = along(pair.difference, difference_strip(curve, a, b, d))
-    lost = [curve.executed(torch.maximum(x[0].abs(), x[1].abs()), semantics) for x in (a, b)]
-    return symbolised(
-        Pair(
-            widened(original, lost[0]),
-            widened(replaced, lost[1]),
-            widened(difference, grown(lost[0] + lost[1], 1)),
-        ),
-        name,
-    )
+    errors = [curve.executed(torch.maximum(x[0].abs(), x[1].abs()), semantics) for x in (a, b)]
+    original = _enclosed(pair.original, strip(curve, a), errors[0], f"{name}:original")
+    replaced = _enclosed(pair.replaced, strip(curve, b), errors[1], f"{name}:replaced")
+    return Pair(original, replaced, *_difference(pair, difference_strip(curve, a, b, d), errors, name))
 
 
-def along(zonotope: Zonotope, strip: Strip) -> Zonotope:
-    """slope·x and the middle of the strip, with half of its height in the radius."""
-    middle = (strip.low + strip.high) / 2
-    half = up(torch.maximum(up(strip.high - middle), up(middle - strip.low)))
-    size = strip.slope.abs()
-    lost = gamma(4) * (size * zonotope.magnitude + middle.abs())
-    radius = grown(size * zonotope.radius + half + lost, 4)
-    scale = strip.slope[:, None]
-    blocks = {s: block * scale for s, block in zonotope.blocks.items()}
-    return Zonotope(strip.slope * zonotope.center + middle, radius, blocks)
+def bent_zonotope(zonotope: Zonotope, curve: Curve, name: str, semantics: Semantics) -> Zonotope:
+    """One network alone through a head."""
+    ends = zonotope.lower, zonotope.upper
+    error = curve.executed(torch.maximum(ends[0].abs(), ends[1].abs()), semantics)
+    return _enclosed(zonotope, strip(curve, ends), error, name)
+
+
+def _enclosed(zonotope: Zonotope, strip: Strip, error: Tensor, name: str) -> Zonotope:
+    middle = affinely(zonotope, strip.slope, strip.middle)
+    return fresh(widened(middle, grown(strip.half + error, 1)), name)
+
+
+def _difference(
+    pair: Pair, strip: Strip, errors: Sequence[Tensor], name: str
+) -> tuple[Zonotope, Spread]:
+    error, made = grown(errors[0] + errors[1], 1), f"{name}:difference"
+    middle = widened(affinely(pair.difference, strip.slope, strip.middle), error)
+    tilt, rest = strip.lean or (torch.zeros_like(strip.half), strip.half)
+    extent = affinely(pair.difference, tilt, rest)
+    return fresh(widened(middle, strip.half), made), Spread(extent, middle.radius, Symbols(made))
+
+
+def affinely(zonotope: Zonotope, scale: Tensor, shift: Tensor) -> Zonotope:
+    """scale·x + shift, elementwise: (B or 1, *shape) each."""
+    size = scale.abs()
+    lost = gamma(4) * (size * zonotope.magnitude + shift.abs())
+    radius = grown(size * zonotope.radius + lost, 4)
+    blocks = {s: block * scale[:, None] for s, block in zonotope.blocks.items()}
+    return Zonotope(scale * zonotope.center + shift, radius, blocks)
 
 
 def widened(zonotope: Zonotope, error: Tensor) -> Zonotope:
@@ -87,20 +113,32 @@ def difference_strip(curve: Curve, a: Range, b: Range, d: Range) -> Strip:
     least, most = curve.slopes(torch.minimum(a[0], b[0]), torch.maximum(a[1], b[1]))
     from_low = _turned(curve, a, b, least, rising=True).meet(_mean_value(least, most, d, least))
     from_high = _turned(curve, a, b, most, rising=False).meet(_mean_value(least, most, d, most))
-    small, large = (-d[0]).clamp_min(0), d[1].clamp_min(0)
-    share = torch.minimum(small, large) / (small + large)
-    middle = (least + (most - least) * share.nan_to_num(0.0)).clamp(least, most)
-    return _lowest([from_low, from_high, _mean_value(least, most, d, middle)])
+    between = _mean_value(least, most, d, (least + most) / 2)
+    lowest = _lowest([from_low, from_high, between])
+    tilt, rest = _lean(least, most, d, between)
+    leans = lowest.height == between.height
+    lean = torch.where(leans, tilt, 0.0), torch.where(leans, rest, lowest.half)
+    return replace(lowest, lean=lean)
 
 
 def _lowest(strips: Sequence[Strip]) -> Strip:
-    """The strip of least height, elementwise; the first among equals."""
+    """The strip of least height, elementwise; the last among equals."""
     best = strips[0]
     for other in strips[1:]:
-        lower = other.height < best.height
+        lower = other.height <= best.height
         pairs = ((other.slope, best.slope), (other.low, best.low), (other.high, best.high))
         best = Strip(*(torch.where(lower, new, old) for new, old in pairs))
     return best
+
+
+def _lean(least: Tensor, most: Tensor, d: Range, strip: Strip) -> Range:
+    """(tilt, rest): |s − slope|·|Δ| lies below a chord of |Δ| over its range and zero."""
+    low, high = d[0].clamp_max(0), d[1].clamp_min(0)
+    half = up(torch.maximum(up(most - strip.slope), up(strip.slope - least)))
+    tilt = half * ((high + low) / (high - low)).nan_to_num(0.0)
+    rest = half * (-2 * high * (low / (high - low)).nan_to_num(0.0))
+    size = half * torch.maximum(high, -low)
+    return tilt, grown(rest + ROUNDINGS * size + strip.middle.abs(), 3)
 
 
 def _strip(curve: Curve, ends: Range, slope: Tensor) -> Strip:
@@ -144,7 +182,3 @@ def _mean_value(least: Tensor, most: Tensor, d: Range, slope: Tensor) -> Strip:
     size = torch.maximum(least.abs(), most.abs()) + slope.abs()
     lost = ROUNDINGS * size * torch.maximum(d[0].abs(), d[1].abs())
     return Strip(slope, corners.amin(0) - lost, corners.amax(0) + lost)
-
-
-def _meet(one: Range, other: Range) -> Range:
-    return torch.maximum(one[0], other[0]), torch.minimum(one[1], other[1])

@@ -4,7 +4,7 @@ The difference is carried from layer to layer as a zonotope of its own (VeryDiff
 and NeuroDiff 2020): bounding the two networks apart and subtracting would lose all that they share.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,35 +12,57 @@ import torch
 from torch import Tensor
 
 from oracles.difference.rounding import down, up
-from oracles.difference.zonotope import Zonotope, fresh, plus
+from oracles.difference.zonotope import Symbols, Zonotope, plus
 
 Range = tuple[Tensor, Tensor]
+Move = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """The difference is some middle ± `extent`, a zonotope of values >= 0.
+
+    The middle is the difference without the block `made`, and with `radius` for its own: the block
+    stands for the extent at its largest, everywhere and at once.
+    """
+
+    extent: Zonotope
+    radius: Tensor
+    made: Symbols
+
+    def mapped(self, function: Move) -> "Spread":
+        return Spread(self.extent.mapped(function), function(self.radius), self.made)
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Values of one layer in both networks on the same inputs, and `difference`: replaced − original."""
+    """Values of a layer in both networks on the same inputs; `difference` is replaced − original.
+
+    `spread` is known behind a head; `known` are bounds (lower, upper) of the difference from beside.
+    """
 
     original: Zonotope
     replaced: Zonotope
     difference: Zonotope
+    spread: Spread | None = None
+    known: Range | None = None
 
     @cached_property
     def ranges(self) -> tuple[Range, Range, Range]:
         """(lower, upper) (B, *shape) of the three, each as the two others allow as well."""
         a, b, d = ((z.lower, z.upper) for z in (self.original, self.replaced, self.difference))
-        d = _within(d, (down(b[0] - a[1]), up(b[1] - a[0])))
-        b = _within(b, (down(a[0] + d[0]), up(a[1] + d[1])))
-        a = _within(a, (down(b[0] - d[1]), up(b[1] - d[0])))
+        d = within(d, self.known or d)
+        d = within(d, (down(b[0] - a[1]), up(b[1] - a[0])))
+        b = within(b, (down(a[0] + d[0]), up(a[1] + d[1])))
+        a = within(a, (down(b[0] - d[1]), up(b[1] - d[0])))
         return a, b, d
 
-    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Pair":
+    def mapped(self, function: Move) -> "Pair":
         """All values moved, copied or dropped, in both networks alike."""
-        return Pair(*(z.mapped(function) for z in self.parts))
-
-    @property
-    def parts(self) -> tuple[Zonotope, Zonotope, Zonotope]:
-        return self.original, self.replaced, self.difference
+        three = (z.mapped(function) for z in (self.original, self.replaced, self.difference))
+        spread = self.spread and self.spread.mapped(function)
+        known = self.known and (function(self.known[0]), function(self.known[1]))
+        return Pair(*three, spread, known)
 
 
 def same(zonotope: Zonotope) -> Pair:
@@ -54,11 +76,6 @@ def apart(original: Zonotope, replaced: Zonotope) -> Pair:
     return Pair(original, replaced, plus(replaced, original, -1.0))
 
 
-def symbolised(pair: Pair, name: str) -> Pair:
-    """Errors made symbols of each of the three (`zonotope.fresh`)."""
-    names = (f"{name}:original", f"{name}:replaced", f"{name}:difference")
-    return Pair(*(fresh(z, n) for z, n in zip(pair.parts, names, strict=True)))
-
-
-def _within(own: Range, other: Range) -> Range:
+def within(own: Range, other: Range) -> Range:
+    """What lies in both."""
     return torch.maximum(own[0], other[0]), torch.minimum(own[1], other[1])
