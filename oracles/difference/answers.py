@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from oracles.difference.pair import Pair
-from oracles.difference.rounding import UNIT, down, gamma, up
+from oracles.difference.rounding import gamma, up
 from oracles.difference.zonotope import Zonotope, plus
 
 

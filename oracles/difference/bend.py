@@ -15,8 +15,8 @@ from torch import Tensor
 
 from oracles.difference.curves import Curve
 from oracles.difference.pair import Pair, Range, Spread, within
-from oracles.difference.rounding import UNIT, Semantics, gamma, grown, up
-from oracles.difference.zonotope import Symbols, Zonotope, fresh
+from oracles.difference.rounding import UNIT, Semantics, grown, up
+from oracles.difference.zonotope import Symbols, Zonotope, affinely, fresh, widened
 
 ROUNDINGS = 8 * UNIT  # of few operations, relative to the sum of the sizes of what they join
 
@@ -58,7 +58,9 @@ def bent_pair(pair: Pair, curve: Curve, name: str, semantics: Semantics) -> Pair
     errors = [curve.executed(torch.maximum(x[0].abs(), x[1].abs()), semantics) for x in (a, b)]
     original = _enclosed(pair.original, strip(curve, a), errors[0], f"{name}:original")
     replaced = _enclosed(pair.replaced, strip(curve, b), errors[1], f"{name}:replaced")
-    return Pair(original, replaced, *_difference(pair, difference_strip(curve, a, b, d), errors, name))
+    return Pair(
+        original, replaced, *_difference(pair, difference_strip(curve, a, b, d), errors, name)
+    )
 
 
 def bent_zonotope(zonotope: Zonotope, curve: Curve, name: str, semantics: Semantics) -> Zonotope:
@@ -81,20 +83,6 @@ def _difference(
     tilt, rest = strip.lean or (torch.zeros_like(strip.half), strip.half)
     extent = affinely(pair.difference, tilt, rest)
     return fresh(widened(middle, strip.half), made), Spread(extent, middle.radius, Symbols(made))
-
-
-def affinely(zonotope: Zonotope, scale: Tensor, shift: Tensor) -> Zonotope:
-    """scale·x + shift, elementwise: (B or 1, *shape) each."""
-    size = scale.abs()
-    lost = gamma(4) * (size * zonotope.magnitude + shift.abs())
-    radius = grown(size * zonotope.radius + lost, 4)
-    blocks = {s: block * scale[:, None] for s, block in zonotope.blocks.items()}
-    return Zonotope(scale * zonotope.center + shift, radius, blocks)
-
-
-def widened(zonotope: Zonotope, error: Tensor) -> Zonotope:
-    """The zonotope with an error added to its radius."""
-    return Zonotope(zonotope.center, grown(zonotope.radius + error, 1), zonotope.blocks)
 
 
 def strip(curve: Curve, ends: Range) -> Strip:
@@ -127,7 +115,8 @@ def _lowest(strips: Sequence[Strip]) -> Strip:
     for other in strips[1:]:
         lower = other.height <= best.height
         pairs = ((other.slope, best.slope), (other.low, best.low), (other.high, best.high))
-        best = Strip(*(torch.where(lower, new, old) for new, old in pairs))
+        slope, low, high = (torch.where(lower, new, old) for new, old in pairs)
+        best = Strip(slope, low, high)
     return best
 
 

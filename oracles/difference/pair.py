@@ -1,10 +1,10 @@
 """A network and its replacement together: a zonotope each, and one of their difference.
 
-The difference is carried from layer to layer as a zonotope of its own (VeryDiff 2024, after ReluDiff
-and NeuroDiff 2020): bounding the two networks apart and subtracting would lose all that they share.
+The difference is carried from layer to layer as a zonotope of its own (VeryDiff 2024, after
+ReluDiff and NeuroDiff 2020): bounding the two networks apart would lose all that they share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,7 +38,7 @@ class Spread:
 class Pair:
     """Values of a layer in both networks on the same inputs; `difference` is replaced − original.
 
-    `spread` is known behind a head; `known` are bounds (lower, upper) of the difference from beside.
+    `spread` is known behind a head; `known` bounds the difference from beside, (lower, upper).
     """
 
     original: Zonotope
@@ -50,19 +50,29 @@ class Pair:
     @cached_property
     def ranges(self) -> tuple[Range, Range, Range]:
         """(lower, upper) (B, *shape) of the three, each as the two others allow as well."""
-        a, b, d = ((z.lower, z.upper) for z in (self.original, self.replaced, self.difference))
+        a, b, d = ((z.lower, z.upper) for z in self.parts)
         d = within(d, self.known or d)
         d = within(d, (down(b[0] - a[1]), up(b[1] - a[0])))
         b = within(b, (down(a[0] + d[0]), up(a[1] + d[1])))
         a = within(a, (down(b[0] - d[1]), up(b[1] - d[0])))
         return a, b, d
 
+    @property
+    def parts(self) -> tuple[Zonotope, Zonotope, Zonotope]:
+        return self.original, self.replaced, self.difference
+
     def mapped(self, function: Move) -> "Pair":
         """All values moved, copied or dropped, in both networks alike."""
-        three = (z.mapped(function) for z in (self.original, self.replaced, self.difference))
+        a, b, d = (z.mapped(function) for z in self.parts)
         spread = self.spread and self.spread.mapped(function)
         known = self.known and (function(self.known[0]), function(self.known[1]))
-        return Pair(*three, spread, known)
+        return Pair(a, b, d, spread, known)
+
+
+def pair_of(three: Sequence[Zonotope]) -> Pair:
+    """A pair of its original, its replaced and its difference, and nothing known beside."""
+    original, replaced, difference = three
+    return Pair(original, replaced, difference)
 
 
 def same(zonotope: Zonotope) -> Pair:

@@ -19,7 +19,7 @@ TINY = 2.0**-1000  # above all underflows of float64 in one step together
 class Semantics:
     """How both networks compute: in real numbers (`unit` 0), or in floats of a unit roundoff.
 
-    `tiny` bounds what one underflow loses, flushed to zero or not; beyond `largest` floats overflow.
+    `tiny` bounds what one underflow loses, flushed to zero or not; above `largest` they overflow.
     """
 
     name: str

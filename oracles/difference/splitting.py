@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from oracles.difference.rounding import UNIT
+
 TOGETHER = 64  # boxes that are bounded at once
 
 
@@ -57,7 +59,8 @@ def covered(
     worst, done, share = 0.0, 0, 0.0
     while waiting and time.monotonic() < until:
         batch, waiting = waiting[-together:], waiting[:-together]
-        low, high = (torch.stack([box[side] for box in batch]) for side in (0, 1))
+        low = torch.stack([box[0] for box in batch])
+        high = torch.stack([box[1] for box in batch])
         found = bounds(low, high)
         done += len(batch)
         within = found.bound <= epsilon  # false for what is no number
@@ -80,7 +83,8 @@ def _halved(
     inside = (lower < middle) & (middle < upper)
     if not inside.any():
         return None
-    side = int(torch.where(inside, weight.nan_to_num(nan=math.inf) + (upper - lower) * 1e-30, -1).argmax())
+    told = weight.nan_to_num(nan=0.0) + UNIT * (upper - lower)  # width tells where nothing else
+    side = int(torch.where(inside, told, -1.0).argmax())
     below, above = upper.clone(), lower.clone()
     below[side] = above[side] = middle[side]
     return (lower, below), (above, upper)

@@ -18,7 +18,7 @@ from oracles.difference.rounding import UNIT, down, gamma, grown, up
 
 FAINT = 2.0**-26  # of the largest value: what is smaller stays in the radius
 FLUSHED = 2.0**-500  # above what a root loses where squares underflow
-MOST = 4096  # symbols that one step may add; what is smallest beyond them stays in the radius
+MOST = 1024  # symbols that one step may add; what is smallest beyond them stays in the radius
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,20 @@ def plus(a: Zonotope, b: Zonotope, sign: float = 1.0) -> Zonotope:
     lost = gamma(2) * (a.magnitude + b.magnitude)
     radius = grown(a.radius + b.radius + lost, 3)
     return Zonotope(a.center + sign * b.center, radius, blocks)
+
+
+def affinely(zonotope: Zonotope, scale: Tensor, shift: Tensor) -> Zonotope:
+    """scale·x + shift, elementwise: (B or 1, *shape) each."""
+    size = scale.abs()
+    lost = gamma(4) * (size * zonotope.magnitude + shift.abs())
+    radius = grown(size * zonotope.radius + lost, 4)
+    blocks = {s: block * scale[:, None] for s, block in zonotope.blocks.items()}
+    return Zonotope(scale * zonotope.center + shift, radius, blocks)
+
+
+def widened(zonotope: Zonotope, error: Tensor) -> Zonotope:
+    """The zonotope with an error added to its radius."""
+    return Zonotope(zonotope.center, grown(zonotope.radius + error, 1), zonotope.blocks)
 
 
 def fresh(zonotope: Zonotope, name: str) -> Zonotope:
