@@ -16,6 +16,7 @@ from torch import Tensor
 
 from oracles.difference.rounding import UNIT, down, gamma, grown, up
 
+INPUT = "input"  # what symbols of inputs are called, where there is one input
 FAINT = 2.0**-26  # of the largest value: what is smaller stays in the radius
 FLUSHED = 2.0**-500  # above what a root loses where squares underflow
 MOST = 1024  # symbols that one step may add; what is smallest beyond them stays in the radius
@@ -98,21 +99,28 @@ def point(center: Tensor) -> Zonotope:
     return Zonotope(center, torch.zeros_like(center), {})
 
 
-def ball(center: Tensor, radii: Tensor, norm: float) -> Zonotope:
+def ball(center: Tensor, radii: Tensor, norm: float, name: str = INPUT) -> Zonotope:
     """All x with |(x − center)/radii| <= 1 in a norm, inf or 2; center and radii (B, *shape).
 
-    The generators are those of the unit ball, so that what is linear is done once for all B.
+    The generators are those of the unit ball, so that what is linear is done once for all B. Of
+    several inputs each has a name of its own.
     """
     limits = radii.flatten(1)
     units = torch.eye(limits.shape[1]).to(limits).view(1, -1, *radii.shape[1:])
-    blocks = {Symbols("input", norm, limits): units}
+    blocks = {Symbols(name, norm, limits): units}
     return Zonotope(center, torch.zeros_like(center), blocks)
 
 
-def box(lower: Tensor, upper: Tensor) -> Zonotope:
+def box(lower: Tensor, upper: Tensor, name: str = INPUT) -> Zonotope:
     """All x with lower <= x <= upper, (B, *shape) each, and no more than rounding beyond."""
+    around = enclosing(lower, upper)
+    return ball(around.center, around.radius, math.inf, name)
+
+
+def enclosing(lower: Tensor, upper: Tensor) -> Zonotope:
+    """Values of which nothing but these ends is known."""
     center = (lower + upper) / 2
-    return ball(center, up(torch.maximum(up(upper - center), up(center - lower))), math.inf)
+    return Zonotope(center, up(torch.maximum(up(upper - center), up(center - lower))), {})
 
 
 def plus(a: Zonotope, b: Zonotope, sign: float = 1.0) -> Zonotope:

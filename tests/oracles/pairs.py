@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ def dense_nets(sizes: Sequence[int], curve: Curve, *, seed: int, change: float) 
     def drawn(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=made, dtype=torch.float64)
 
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     first = [(drawn(m, n) / math.sqrt(n), drawn(m) / 4) for n, m in pairs]
     second = [(w + change * drawn(*w.shape), b + change * drawn(*b.shape)) for w, b in first]
     return Nets([dense(*p) for p in first], [dense(*p) for p in second], curve)
