@@ -76,7 +76,8 @@ class Views:
         return _source(node, values).mapped(self._move(node))
 
     def _padded(self, node: fx.Node, values: Values) -> Pair:
-        if arguments(node)["value"]:
+        given = arguments(node)
+        if given["value"] and given.get("mode", "constant") == "constant":
             raise _none(node, "it pads with a number other than 0")
         return self._moved(node, values)
 
@@ -102,11 +103,13 @@ class Views:
         return averaged(source, self._move(node), terms, self.semantics)
 
     def _added(self, node: fx.Node, values: Values) -> Pair:
-        sign = -1.0 if schema_name(node) == "sub" else 1.0
+        sign = 1.0 if schema_name(node) == "add" else -1.0
         given = arguments(node)
         if given.get("alpha", 1) != 1:
             raise _none(node, f"alpha is {given['alpha']}")
         one, other = given["self"], given["other"]
+        if schema_name(node) == "rsub":
+            one, other = other, one
         if one in values and other in values:
             return added(values[one], values[other], sign, self.semantics)
         if other in values:  # a constant, and ± what depends on the input
@@ -181,12 +184,12 @@ class Views:
         (IDENTITIES, _same),
         (CASTS, _cast),
         (MOVES, _moved),
-        (frozenset({"constant_pad_nd"}), _padded),
+        (frozenset({"pad", "constant_pad_nd"}), _padded),
         (PARTS, _parts),
         (frozenset({"getitem"}), _item),
         (frozenset({"cat", "stack"}), _joined),
         (AVERAGES, _averaged),
-        (frozenset({"add", "sub"}), _added),
+        (frozenset({"add", "sub", "rsub"}), _added),
         (frozenset({"mul", "div", "neg"}), _times),
         (frozenset({"maximum"}), _larger),
         (frozenset({"max_pool1d", "max_pool2d"}), _max_pooled),
