@@ -31,6 +31,7 @@ DIRECTIONS = "directions.json"  # there only if the run had a basis
 UNCERTIFIED = ("solver", "tried")  # proofs that no file holds
 DEEP = "deep.json"  # and this if it had a bank to write layers over
 TUNING = "tuning.json"  # there only after `synth tune`
+PROOFS = "proofs.json"  # and this after `synth prove`
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
 _OF_DIRECTIONS = {"bank", "called", "source"}

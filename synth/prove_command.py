@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from synth.job import Job
 
 FILE = click.Path(path_type=Path)
-PROVED = "proofs.json"
 HULL = "probes"
 NORMS = {"inf": math.inf, "2": 2.0}
 SEMANTICS = ("real", "float64", "float32")
@@ -46,14 +45,14 @@ def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> Non
     """
     from synth.display import print_json
     from synth.files import write_atomic
-    from synth.folder import open_run
+    from synth.folder import PROOFS, open_run
     from synth.origin import job_of
     from synth.prove_display import print_proofs
 
     check_asked(asked)
     found = open_run(folder)
     document = _proved(job_of(found.folder, config), found.folder, asked)
-    write_atomic(folder / PROVED, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(folder / PROOFS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     print_json(document) if as_json else print_proofs(document)
 
 
