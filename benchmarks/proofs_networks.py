@@ -27,9 +27,10 @@ from oracles.difference.answers import answers, difference_bound  # noqa: E402
 from oracles.difference.bend import bent_pair  # noqa: E402
 from oracles.difference.curves import bent  # noqa: E402
 from oracles.difference.pair import Pair, same  # noqa: E402
-from oracles.difference.rounding import REAL, SEMANTICS, Semantics  # noqa: E402
+from oracles.difference.rounding import REAL, SEMANTICS, Semantics, down, up  # noqa: E402
 from oracles.difference.splitting import Bounded, Covered, covered  # noqa: E402
-from oracles.difference.zonotope import Zonotope, box  # noqa: E402
+from oracles.difference.zonotope import INPUT, Zonotope, box  # noqa: E402
+from synth.certify.proofs import Ball  # noqa: E402
 
 Section = tuple[list[dict[str, Any]], list[Check]]
 
@@ -197,8 +198,8 @@ def _answers(
     nets: tuple[list[Affine], list[Affine]], pixels: Tensor, semantics: Semantics
 ) -> Iterator[Any]:
     for batch in pixels.split(IMAGES):
-        lower, upper = (batch + sign * PIXELS for sign in (-1, 1))
-        yield answers(_carried(nets, box(lower.clamp(0, 1), upper.clamp(0, 1)), semantics))
+        inputs = Ball(PIXELS, within=(0.0, 1.0)).around(batch, INPUT)
+        yield answers(_carried(nets, inputs, semantics))
 
 
 def _covered(
@@ -217,6 +218,7 @@ def _covered(
         moves = outputs.difference.blocks[symbols].abs().sum(2) * symbols.limits
         return Bounded(difference_bound(outputs).amax(1), moves)
 
+    lower, upper = down(down(lower)), up(up(upper))  # two roundings made them
     return covered(bounds, lower, upper, epsilon=epsilon, seconds=120)
 
 

@@ -72,7 +72,7 @@ class Bent(Curve):
 
     def executed(self, size: Tensor, semantics: Semantics) -> Tensor:
         ends = sum(torch.where(e.isfinite(), e.abs(), 0.0) for e in (self.low, self.high))
-        lost = 1.001 * semantics.unit * (self._rounded(size) + ends)
+        lost = 2.01 * semantics.unit * (self._rounded(size) + ends)  # of a parameter and a product
         return lost + semantics.tiny * (self._rounded(size) > 0)
 
     def _rounded(self, x: Tensor) -> Tensor:

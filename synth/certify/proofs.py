@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from oracles.difference.answers import answers, difference_bound
 from oracles.difference.pair import Pair
-from oracles.difference.rounding import REAL
+from oracles.difference.rounding import REAL, down, up
 from oracles.difference.splitting import Bounded, covered
 from oracles.difference.sums import scaled
 from oracles.difference.zonotope import INPUT, Zonotope, ball, box, point
@@ -41,7 +41,9 @@ class Ball:
         radii = torch.full_like(values, self.radius)
         if self.within is None:
             return ball(values, radii, self.norm, name)
-        low, high = ((values + s * radii).clamp(*self.within) for s in (-1, 1))
+        low, high = (
+            ends.clamp(*self.within) for ends in (down(values - radii), up(values + radii))
+        )
         return box(torch.minimum(low, values), torch.maximum(high, values), name)
 
 

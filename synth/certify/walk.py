@@ -50,9 +50,11 @@ class Certifier:
     def output(self) -> fx.Node:
         """The node whose values are compared."""
         node = self.network.output_nodes[self.network.judged]
-        while schema_name(node) in SOFTMAXES and node.args[1] in (1, -1):
+        while schema_name(node) in SOFTMAXES:
             source = node.args[0]
             assert isinstance(source, fx.Node)
+            if node.args[1] not in (1, 1 - source.meta["val"].dim()):
+                break
             node = source
         return node
 
