@@ -36,9 +36,9 @@ from oracles.claims import (  # noqa: E402
     head_form,
 )
 from oracles.closed_form import bound_units, exact_bound, snap  # noqa: E402
-from oracles.difference import difference  # noqa: E402
 from oracles.prove import prove_program  # noqa: E402
 from oracles.trees import seen_bound  # noqa: E402
+from oracles.unit_difference import difference  # noqa: E402
 
 Rows = list[dict[str, Any]]
 RELU, NEAR = head_form("relu"), 1e-6

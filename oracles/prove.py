@@ -31,9 +31,9 @@ from oracles.claims import (
     gap_at,
 )
 from oracles.closed_form import SHORT_BITS, bound_units, exact_bound, snap
-from oracles.difference import difference
 from oracles.straight import prove_straight
 from oracles.trees import prove_tree
+from oracles.unit_difference import difference
 
 
 def prove_layer(

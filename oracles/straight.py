@@ -21,8 +21,8 @@ from scipy.optimize import linprog
 
 from oracles.claims import Box, Proved, Refuted, Unknown, Verdict, below
 from oracles.closed_form import largest
-from oracles.difference import Difference
 from oracles.pieces import Form, PieceAlgebra, Pieces, apart
+from oracles.unit_difference import Difference
 
 SHARE_BITS = 30  # of a multiplier
 INSIDE = 2.0**-20  # of a guard's range: where a worst point should lie inside it

@@ -16,9 +16,9 @@ import numpy as np
 
 from grammars.evaluation import Unsupported
 from oracles.claims import Box, Proved, Refuted, Unknown, Verdict, below
-from oracles.difference import Difference
 from oracles.forms import ROUNDING, Form, FormAlgebra
 from oracles.interval import IntervalAlgebra, up
+from oracles.unit_difference import Difference
 
 CELLS, BATCH = 30_000, 512
 SLACK, NEGLIGIBLE = 2.0**-7, 2.0**-10  # how near to the largest difference found, and to epsilon

@@ -14,8 +14,8 @@ from grammars.program import Node, tap
 from oracles.bent import float_bound
 from oracles.claims import JUMPS, Affine, AffineBank, Box, HeadForm, Pairing, head_form
 from oracles.closed_form import bound_units
-from oracles.difference import Difference
 from oracles.trees import seen_bound
+from oracles.unit_difference import Difference
 from synth.engine import with_head
 from synth.evidence import Ranges
 from synth.layers import Layer

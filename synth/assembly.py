@@ -117,7 +117,7 @@ class BankModule(nn.Module):
     def __init__(self, bank: CompiledBank, layer: Layer) -> None:
         super().__init__()
         self.bank, self.geometry = bank, layer.geometry
-        self.whole, self.shape = _whole(layer), layer.out_shape[1:]
+        self.whole, self.shape = is_whole(layer), layer.out_shape[1:]
         rows = torch.from_numpy(bank.weight[:, : layer.width]).float()
         self.groups = RowGroups.of(bank.weight[:, : layer.width], layer)
         if not self.whole:
@@ -264,7 +264,8 @@ def names_of(
     return Names(banks, given=given, reserved={*grammar, "pre"})
 
 
-def _whole(layer: Layer) -> bool:
+def is_whole(layer: Layer) -> bool:
+    """Whether the layer is dense: its window is the whole map."""
     geometry = layer.geometry
     same = geometry.window == layer.in_shape[1:] and geometry.padding == (0, 0)
     return same and geometry.dilation == (1, 1) and layer.groups == 1

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from synth.database import backup_path
 from synth.errors import InputError
-from synth.folder import BEHAVIOUR, CURVE, DEEP, DIRECTIONS, RESULT_FILES, TUNING
+from synth.folder import DEEP, DIRECTIONS, LATER, RESULT_FILES
 from synth.leftovers import working
 from synth.runs import read_run
 from synth.store import FILE_NAME, Store
 
 MADE = (
-    *(*RESULT_FILES, DIRECTIONS, DEEP, TUNING, BEHAVIOUR, CURVE, "timing.json"),
+    *(*RESULT_FILES, DIRECTIONS, DEEP, *LATER, "timing.json"),
     *(f"{FILE_NAME}{end}" for end in ("-wal", "-shm", "")),
 )
 """What a run writes into its folder and keeps; the store stands last, for it makes it a run."""

@@ -19,6 +19,7 @@ from synth.bench_command import bench
 from synth.coarsest_command import coarsest
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
+from synth.prove_command import prove
 from synth.runs_command import clean, runs
 from synth.tune_command import tune
 from synth.validate_command import validate
@@ -51,7 +52,7 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-for command in (validate, assemble, bench, tune, coarsest, grammar, runs, clean):
+for command in (validate, assemble, prove, bench, tune, coarsest, grammar, runs, clean):
     main.add_command(command)
 
 

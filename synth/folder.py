@@ -30,9 +30,12 @@ RESULT_FILES = (*WRITTEN, "units.safetensors")
 DIRECTIONS = "directions.json"  # there only if the run had a basis
 UNCERTIFIED = ("solver", "tried", "enclosed")  # proofs that no file holds
 DEEP = "deep.json"  # and this if it had a bank to write layers over
-TUNING = "tuning.json"  # there only after `synth tune`,
-BEHAVIOUR = "behaviour.json"  # `synth validate --full`,
-CURVE = "curve.json"  # or `synth assemble --curve`
+TUNING = "tuning.json"
+PROOFS = "proofs.json"
+BEHAVIOUR = "behaviour.json"
+CURVE = "curve.json"
+LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE)
+"""There only after `synth tune`, `synth prove`, `synth validate --full`, `synth assemble --curve`."""
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
 _OF_DIRECTIONS = {"bank", "called", "source"}

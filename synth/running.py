@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
@@ -44,7 +45,7 @@ class Runner:
         calls = (node for node in nodes if node.op in ("call_function", "call_module"))
         self.steps = [node for node in calls if node not in self.constants]
         state = (*module.parameters(), *module.buffers())
-        self._device = state[0].device if state else None
+        self.device = state[0].device if state else torch.device("cpu")
         self._layers = {layer.name: layer for layer in layers}
         self._spots = spots
 
@@ -76,7 +77,7 @@ class Runner:
         cut = self.cut(layer)
         shape = self._layers[layer].out_shape
         wrapped = OnMaps(module, rank=cut.meta["val"].dim(), out_shape=shape)
-        return Swap(self.source(layer), cut, wrapped.to(self._device))
+        return Swap(self.source(layer), cut, wrapped.to(self.device))
 
     def record(
         self,

@@ -12,8 +12,8 @@ from grammars.evaluation import Unsupported
 from grammars.program import call, const, linear, tap
 from oracles import straight
 from oracles.claims import Box, Proved, Refuted
-from oracles.difference import difference
 from oracles.straight import prove_straight
+from oracles.unit_difference import difference
 
 WIDE = Fraction(1000)
 

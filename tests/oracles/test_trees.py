@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from grammars.program import call, const, linear, tap
 from oracles import forms, trees
 from oracles.claims import Box, Proved, Refuted, Unknown
-from oracles.difference import difference
 from oracles.prove import prove_program
 from oracles.trees import prove_tree
+from oracles.unit_difference import difference
 
 WIDE = Fraction(1000)
 numbers = st.integers(-8, 8).map(lambda n: n / 8)

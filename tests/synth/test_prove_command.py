@@ -1,0 +1,71 @@
+"""`synth prove` as a user types it: a table, proofs.json, and one clear error each."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typed import Home
+
+
+def test_a_table_and_a_file(copied: Home, home: Home) -> None:
+    """Each probe's ball has a row; proofs.json says of what domain and semantics it speaks."""
+    words = ("prove", copied.folder / "run", "--config", home.folder / "net.toml", "--samples", "9")
+    done = home(*words, "--radius", "0.01")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "all within 0.01 (norm inf) of a held-out probe" in done.stdout
+    assert "of 9 certified for both networks" in done.stdout
+    document = json.loads((copied.folder / "run" / "proofs.json").read_text())
+    assert document["semantics"] == "real" and document["domain"]["radius"] == 0.01
+    assert [row["probe"] for row in document["rows"]] == list(range(9))
+    assert document["summary"]["same"] == sum(row["same"] for row in document["rows"]) > 0
+    printed = home(*words, "--radius", "0.01", "--norm", "2", "--semantics", "float32", "--json")
+    rounded = json.loads(printed.stdout)
+    assert rounded["domain"]["norm"] == "2" and rounded["semantics"] == "float32"
+    at_points = json.loads(home(*words, "--json").stdout)
+    pairs = zip(at_points["rows"], document["rows"], strict=True)
+    assert all(one["bound"] <= other["bound"] for one, other in pairs)
+
+
+def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
+    """A box of one's own, and that of the probes, which is larger: by splitting, or in time."""
+    np.savez(tmp_path / "small.npz", lower=np.full(6, 0.4), upper=np.full(6, 0.5))
+    words = ("prove", copied.folder / "run", "--config", home.folder / "net.toml", "--time", "1")
+    small = json.loads(home(*words, "--box", tmp_path / "small.npz", "--json").stdout)
+    whole = json.loads(home(*words, "--box", "probes", "--json").stdout)
+    assert 0 < small["box"]["bound"] < whole["box"]["bound"]
+    assert small["domain"]["lower"] == [0.4] * 6
+    done = home(*words, "--box", "probes", "--epsilon", "0")
+    assert done.exit_code == 0 and "unknown: time was up" in done.stdout
+    assert "anywhere in the box" in home(*words, "--box", tmp_path / "small.npz").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--radius", "-1"], "--radius -1.0: expected a finite number of at least 0."),
+        (["--radius", "nan"], "--radius nan: expected a finite number of at least 0."),
+        (["--norm", "1"], "--norm '1': expected inf or 2."),
+        (["--samples", "0"], "--samples 0: expected at least 1."),
+        (["--semantics", "int8"], "--semantics 'int8': expected real, float64, float32."),
+        (["--time", "-1"], "--time -1.0: expected a finite number of at least 0."),
+        (["--epsilon", "0.1"], "--epsilon is for --box"),
+        (["--box", "probes", "--radius", "1"], "a box has no radius"),
+        (["--within", "1", "0"], "expected LOW <= HIGH"),
+        (["--within", "0", "1", "--norm", "2"], "only balls of the norm inf can be cut"),
+        (["--box", "nothing.npz"], "expected an .npz with arrays lower and upper of (6,)"),
+        (["--box", "wrong.npz"], "lower has shape (5,), expected (6,)."),
+        (["--box", "swapped.npz"], "lower is above upper somewhere; swap them?"),
+        (["--box", "nan.npz"], "upper has numbers that are not finite."),
+    ],
+)
+def test_bad_input(words: list[str], reason: str, home: Home, tmp_path: Path) -> None:
+    """What cannot be meant is exit code 2 and one reason, before anything is proved."""
+    np.savez(tmp_path / "wrong.npz", lower=np.zeros(5), upper=np.ones(6))
+    np.savez(tmp_path / "swapped.npz", lower=np.ones(6), upper=np.zeros(6))
+    np.savez(tmp_path / "nan.npz", lower=np.zeros(6), upper=np.full(6, np.nan))
+    words = [str(tmp_path / w) if w.endswith(".npz") else w for w in words]
+    done = home("prove", "results/net", *words)
+    assert done.exit_code == 2 and reason in done.stderr
+    assert done.stderr.startswith("1 problem with the input:") and not done.stdout
+    assert not (home.folder / "results/net/proofs.json").exists()
