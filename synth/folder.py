@@ -35,7 +35,7 @@ PROOFS = "proofs.json"
 BEHAVIOUR = "behaviour.json"
 CURVE = "curve.json"
 LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE)
-"""There only after `synth tune`, `synth prove`, `synth validate --full`, `synth assemble --curve`."""
+"""There only after `synth tune`, `prove`, `validate --full` or `assemble --curve`."""
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
 _OF_DIRECTIONS = {"bank", "called", "source"}
