@@ -206,9 +206,11 @@ def _loop(whole: Whole, scale: Scale) -> Whole | None:
     """The start and the step of a progression, around the end of its grid where that has a
     period."""
     pairs = zip(whole.integers, whole.integers[1:], strict=False)
-    steps = scale.near(Whole(whole.exponent, tuple(b - a for a, b in pairs))).integers
-    first = whole.integers[0]
-    return Whole(whole.exponent, (first, steps[0])) if len(set(steps)) == 1 else None
+    steps = scale.near(Whole(whole.exponent, tuple(b - a for a, b in pairs)))
+    first, step = whole.integers[0], steps.integers[0]
+    if len(set(steps.integers)) > 1:
+        return None
+    return Whole(whole.exponent, (first, 0)) + Whole(steps.exponent, (0, step))
 
 
 def _shortest(ways: Iterator[Way]) -> Way:

@@ -7,7 +7,8 @@ are from its middle.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import Protocol
 
 from grammars.codes import TYPICAL_EXPONENT, common_exponent, read_integer, write_integer
@@ -21,7 +22,7 @@ LONGEST = 32  # bits of an integer; numbers that need more are written one by on
 
 @dataclass(frozen=True)
 class Whole:
-    """Numbers as integers times 2^exponent; of a grid, whose exponent is zero, as places."""
+    """Numbers as integers times 2^exponent."""
 
     exponent: int
     integers: tuple[int, ...]
@@ -91,7 +92,8 @@ class Dyadic:
 
 @dataclass(frozen=True)
 class Grid:
-    """The points of a parameter's grid, counted from its default."""
+    """The points of a parameter's grid, counted from its default; a column may use every second
+    one alone, or every fourth."""
 
     spec: Real
     start: int = 0
@@ -103,14 +105,15 @@ class Grid:
         return self.near(Whole(0, tuple(p - middle for p in places if p is not None)))
 
     def near(self, whole: Whole) -> Whole:
-        size = self.spec.size
-        if self.spec.period is None:
-            return whole
-        half = size // 2
-        return Whole(0, tuple((i + half) % size - half for i in whole.integers))
+        places, size = [i << whole.exponent for i in whole.integers], self.spec.size
+        if self.spec.period is not None:
+            places = [(p + size // 2) % size - size // 2 for p in places]
+        every = reduce(or_, places)
+        zeros = (every & -every).bit_length() - 1 if every else 0
+        return Whole(zeros, tuple(p >> zeros for p in places))
 
     def values(self, whole: Whole) -> list[float]:
-        places = (i + self._middle for i in whole.integers)
+        places = ((i << whole.exponent) + self._middle for i in whole.integers)
         turning, size = self.spec.period is not None, self.spec.size
         return [self.spec.value(p % size if turning else p) for p in places]
 
