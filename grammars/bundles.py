@@ -19,13 +19,14 @@ from grammars.codes import (
 from grammars.columns import ColumnReader, ColumnWriter, Kind
 from grammars.context import Context, moved, numbers, tap_at
 from grammars.grammar import Grammar
-from grammars.program import Node, linear
+from grammars.program import Node, linear, tap
+from grammars.scales import Dyadic
 from grammars.scope import Scope
 from grammars.shapes import aligned
 from grammars.stream import BitReader, BitWriter
 
-DYADIC = Kind(write_dyadic, read_dyadic)
-FACTOR = Kind(write_factor, read_factor)
+DYADIC = Kind(write_dyadic, read_dyadic, Dyadic())
+FACTOR = Kind(write_factor, read_factor, Dyadic())
 OFFSET = Kind(lambda out, value: write_integer(out, value, 0), lambda s: read_integer(s, 0))
 
 
@@ -68,12 +69,18 @@ class BundleWriter:
         self.columns.column([c.scope.banks.index(node) for node, c in pairs], _places(here[0]))
 
     def sums(self, nodes: Sequence[Node], here: Sequence[Context]) -> None:
-        self.out.gamma(len(nodes[0].args))
-        if not here[0].mixes:
+        count = len(nodes[0].args)
+        self.out.gamma(count)
+        if here[0].mixes:
+            whole = all(n.args == _first(count, c) for n, c in zip(nodes, here, strict=True))
+            self.out.bits(int(whole), 1)
+        else:
+            whole = False
             self.columns.column([node["bias"] for node in nodes], DYADIC)
-        for i in range(len(nodes[0].args)):
+        for i in range(count):
             self.columns.column([node["weights"][i] for node in nodes], FACTOR)  # type: ignore[index]
-            self.nodes([node.args[i] for node in nodes], here)
+            if not whole:
+                self.nodes([node.args[i] for node in nodes], here)
 
     def operations(self, nodes: Sequence[Node], here: Sequence[Context]) -> None:
         primitive, count = self.grammar[nodes[0].op], len(nodes[0].args)
@@ -118,11 +125,13 @@ class BundleReader:
 
     def sums(self, here: Sequence[Context]) -> list[Node]:
         count, members = self.source.gamma(), len(here)
+        whole = bool(here[0].mixes and self.source.bits(1))
         biases = [0.0] * members if here[0].mixes else self.columns.column(DYADIC)
         terms: list[list[tuple[float, Node]]] = [[] for _ in here]
-        for _ in range(count):
+        for i in range(count):
             weights = self.columns.column(FACTOR)
-            for own, weight, node in zip(terms, weights, self.nodes(here), strict=True):
+            nodes = [_first(count, c)[i] for c in here] if whole else self.nodes(here)
+            for own, weight, node in zip(terms, weights, nodes, strict=True):
                 own.append((weight, node))
         return [linear(own, bias) for own, bias in zip(terms, biases, strict=True)]
 
@@ -136,6 +145,11 @@ class BundleReader:
             Node(op, tuple(a[i] for a in arguments), tuple((n, c[i]) for n, c in columns))
             for i in range(len(here))
         ]
+
+
+def _first(count: int, here: Context) -> tuple[Node, ...]:
+    """The first sources in their order: what a mix of all channels is over."""
+    return tuple(tap(*key) for key in here.alphabet.keys[:count])
 
 
 def _numbered(taps: Sequence[Node], here: Sequence[Context]) -> list[int]:

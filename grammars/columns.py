@@ -1,32 +1,38 @@
 """Columns of a table in a stream: what several programs have in one place, one value each.
 
 A column of one value is written once. Others are listed, or numbered by a key: members that share a
-value share it in other columns as well, as a wavelength does with the width of its gabor. Values on
-a grid may be a progression: so a loop over eight angles costs its start and its step.
+value share it in other columns as well, as a wavelength does with the width of its gabor. Numbers
+are written by the integers that they are on a scale (`grammars.scales`): by what they need in the
+whole column, or by how far they are from a column before, as the parts of a mix are from each
+other; or as a progression, so that a loop over eight angles costs its start and its step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grammars.codes import read_integer, read_parameter, write_integer, write_parameter
+from grammars.codes import read_parameter, write_parameter
 from grammars.primitive import Parameter, Real
+from grammars.scales import ORDER, Grid, Habit, Scale, Whole, read_whole, write_whole
 from grammars.stream import BitCounter, BitReader, BitWriter, width_of
 
-SAME, LISTED, KEYED, TIED = "0", "10", "110", "111"
-STEP = 2  # a step on a grid is an integer near 2^STEP
+SAME, RUN, KEYED, TIED, BESIDE = "0", "10", "110", "1110", "1111"
+AROUND, LISTED, PROGRESSION = "0", "10", "11"
+"""How a column is written, and how a run of numbers is."""
 
 Key = tuple[int, ...]
 """For each member the number of its value among the values of a column."""
+Way = Callable[[BitWriter], Any]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How values of a column are written and read one by one, and the grid that they are on."""
+    """How values of a column are written and read one by one, and the scale of those that are
+    numbers."""
 
     write: Callable[[BitWriter, Any], None]
     read: Callable[[BitReader], Any]
-    grid: Real | None = None
+    scale: Scale | None = None
 
     @staticmethod
     def of(spec: Parameter) -> "Kind":
@@ -34,134 +40,187 @@ class Kind:
         return Kind(
             lambda out, value: write_parameter(out, spec, value),
             lambda source: read_parameter(source, spec),
-            spec if isinstance(spec, Real) else None,
+            Grid(spec) if isinstance(spec, Real) else None,
         )
 
 
+class Known:
+    """What writer and reader both know of the columns so far: the keys, the integers of those of a
+    scale, and the habit of each scale."""
+
+    def __init__(self) -> None:
+        self.keys = list[Key]()
+        self._wholes, self._habits = dict[Scale, list[Whole]](), dict[Scale, Habit]()
+
+    def add(self, values: Sequence[Any], kind: Kind) -> None:
+        """A column after it was written or read."""
+        if (key := _key(values, kind)) and key not in self.keys:
+            self.keys.append(key)
+        whole = _whole(values, kind)
+        if kind.scale is not None and whole is not None and len(set(values)) > 1:
+            self._wholes.setdefault(kind.scale, []).append(whole)
+            self._habits[kind.scale] = whole.exponent, whole.code[1]
+
+    def habit(self, scale: Scale) -> Habit:
+        return self._habits.get(scale, (scale.start, ORDER))
+
+    def wholes(self, scale: Scale | None) -> Sequence[Whole]:
+        return self._wholes.get(scale, ()) if scale is not None else ()
+
+
 class ColumnWriter:
-    """Writes columns of one table, each in the shortest way; later ones may use earlier keys."""
+    """Writes columns of one table, each in the shortest way."""
 
     def __init__(self, out: BitWriter) -> None:
-        self.out, self.keys = out, list[Key]()
+        self.out, self.known = out, Known()
 
     def column(self, values: Sequence[Any], kind: Kind) -> None:
         """One value a member, of which there are at least two."""
-        ways = [*self._ways(values, kind)]
-        costs = [_cost(way) for way in ways]
-        ways[costs.index(min(costs))](self.out)
-        if (key := _key(values, kind)) and key not in self.keys:
-            self.keys.append(key)
+        _shortest(self._ways(values, kind))(self.out)
+        self.known.add(values, kind)
 
-    def _ways(self, values: Sequence[Any], kind: Kind):
+    def _ways(self, values: Sequence[Any], kind: Kind) -> Iterator[Way]:
         if len(set(values)) == 1:
             yield lambda out: (out.code(SAME), kind.write(out, values[0]))
             return
-        yield lambda out: (out.code(LISTED), _write_run(out, values, kind))
+        yield lambda out: (out.code(RUN), self._run(out, values, kind))
         key, distinct = _key(values, kind), _distinct(values, kind)
         if key:
-            yield lambda out: _write_keyed(out, key, distinct, kind)
-        for number, known in enumerate(self.keys):
+            yield lambda out: self._keyed(out, key, distinct, kind)
+        for number, known in enumerate(self.known.keys):
             tied = _by_key(values, known)
             if tied is not None:
                 yield self._tied(number, tied, kind)
+        whole = _whole(values, kind)
+        for number, other in enumerate(self.known.wholes(kind.scale) if whole else ()):
+            yield self._beside(number, whole - other, kind)  # type: ignore[operator]
 
-    def _tied(self, number: int, tied: Sequence[Any], kind: Kind) -> Callable[[BitWriter], Any]:
+    def _tied(self, number: int, tied: Sequence[Any], kind: Kind) -> Way:
         def write(out: BitWriter) -> None:
             out.code(TIED)
-            out.bits(number, width_of(len(self.keys)))
-            _write_run(out, tied, kind)
+            out.bits(number, width_of(len(self.known.keys)))
+            self._run(out, tied, kind)
 
         return write
+
+    def _keyed(self, out: BitWriter, key: Key, distinct: Sequence[Any], kind: Kind) -> None:
+        out.code(KEYED)
+        out.gamma(len(distinct) - 2)
+        self._run(out, distinct, kind)
+        for number in key:
+            out.bits(number, width_of(len(distinct)))
+
+    def _beside(self, number: int, apart: Whole, kind: Kind) -> Way:
+        scale = kind.scale
+        assert scale is not None  # it has columns before
+
+        def write(out: BitWriter) -> None:
+            out.code(BESIDE)
+            out.bits(number, width_of(len(self.known.wholes(scale))))
+            write_whole(out, scale.near(apart), self.known.habit(scale))
+
+        return write
+
+    def _run(self, out: BitWriter, values: Sequence[Any], kind: Kind) -> None:
+        """Values one by one, or as integers of their scale."""
+        if kind.scale is None:
+            _listed(out, values, kind)
+        else:
+            _shortest(self._runs(values, kind, kind.scale))(out)
+
+    def _runs(self, values: Sequence[Any], kind: Kind, scale: Scale) -> Iterator[Way]:
+        yield lambda out: (out.code(LISTED), _listed(out, values, kind))
+        whole = _whole(values, kind)
+        if whole is None:
+            return
+        habit = self.known.habit(scale)
+        yield lambda out: (out.code(AROUND), write_whole(out, whole, habit))
+        loop = _loop(whole, scale)
+        if loop is not None:
+            yield lambda out: (out.code(PROGRESSION), write_whole(out, loop, habit))
 
 
 class ColumnReader:
     """Reads the columns of one table of `members`: the mirror image of `ColumnWriter`."""
 
     def __init__(self, source: BitReader, members: int) -> None:
-        self.source, self.members, self.keys = source, members, list[Key]()
+        self.source, self.members, self.known = source, members, Known()
 
     def column(self, kind: Kind) -> list[Any]:
         """One value a member."""
         values = self._values(kind)
-        if (key := _key(values, kind)) and key not in self.keys:
-            self.keys.append(key)
+        self.known.add(values, kind)
         return values
 
     def _values(self, kind: Kind) -> list[Any]:
         source = self.source
-        match source.word({w: w for w in (SAME, LISTED, KEYED, TIED)}):
+        match source.word({w: w for w in (SAME, RUN, KEYED, TIED, BESIDE)}):
             case "0":
                 return [kind.read(source)] * self.members
             case "10":
-                return _read_run(source, self.members, kind)
+                return self._run(self.members, kind)
             case "110":
-                distinct = _read_run(source, source.gamma() + 2, kind)
+                distinct = self._run(source.gamma() + 2, kind)
                 width = width_of(len(distinct))
                 return [distinct[source.bits(width)] for _ in range(self.members)]
-        key = self.keys[source.bits(width_of(len(self.keys)))]
-        tied = _read_run(source, max(key) + 1, kind)
-        return [tied[number] for number in key]
+            case "1110":
+                key = self.known.keys[source.bits(width_of(len(self.known.keys)))]
+                tied = self._run(max(key) + 1, kind)
+                return [tied[number] for number in key]
+        return self._beside(kind)
+
+    def _beside(self, kind: Kind) -> list[Any]:
+        scale, wholes = kind.scale, self.known.wholes(kind.scale)
+        other = wholes[self.source.bits(width_of(len(wholes)))]
+        assert scale is not None  # it has columns before
+        apart = read_whole(self.source, self.members, self.known.habit(scale))
+        return scale.values(other + apart)
+
+    def _run(self, count: int, kind: Kind) -> list[Any]:
+        scale, source = kind.scale, self.source
+        form = (
+            LISTED if scale is None else source.word({w: w for w in (AROUND, LISTED, PROGRESSION)})
+        )
+        if scale is None or form == LISTED:
+            return [kind.read(source) for _ in range(count)]
+        habit = self.known.habit(scale)
+        if form == AROUND:
+            return scale.values(read_whole(source, count, habit))
+        loop = read_whole(source, 2, habit)
+        first, step = loop.integers
+        return scale.values(Whole(loop.exponent, tuple(first + i * step for i in range(count))))
 
 
-def _write_keyed(out: BitWriter, key: Key, distinct: Sequence[Any], kind: Kind) -> None:
-    out.code(KEYED)
-    out.gamma(len(distinct) - 2)
-    _write_run(out, distinct, kind)
-    for number in key:
-        out.bits(number, width_of(len(distinct)))
+def _listed(out: BitWriter, values: Sequence[Any], kind: Kind) -> None:
+    for value in values:
+        kind.write(out, value)
 
 
-def _write_run(out: BitWriter, values: Sequence[Any], kind: Kind) -> None:
-    """Values one by one, or those of a grid as a progression, where that is shorter."""
-    if kind.grid is None:
-        for value in values:
-            kind.write(out, value)
-        return
-    step = _step(values, kind.grid)
-    ways: list[Callable[[BitWriter], None]] = [lambda o: [kind.write(o, v) for v in values]]  # type: ignore[list-item]
-    if step is not None:
-        ways.append(lambda o: (kind.write(o, values[0]), write_integer(o, step, STEP)))  # type: ignore[list-item]
-    costs = [_cost(way) for way in ways]
-    best = costs.index(min(costs))
-    out.bits(best, 1)
-    ways[best](out)
+def _whole(values: Sequence[Any], kind: Kind) -> Whole | None:
+    """The integers of numbers that need not be written one by one."""
+    whole = kind.scale.whole(values) if kind.scale is not None else None
+    return whole if whole is not None and whole.is_short else None
 
 
-def _read_run(source: BitReader, count: int, kind: Kind) -> list[Any]:
-    if kind.grid is None or not source.bits(1):
-        return [kind.read(source) for _ in range(count)]
-    first, step = kind.read(source), read_integer(source, STEP)
-    start = kind.grid.index(first)
-    assert start is not None  # a progression is of what is on the grid
-    return [_at(kind.grid, start + i * step) for i in range(count)]
-
-
-def _step(values: Sequence[Any], grid: Real) -> int | None:
-    """The step of a progression on a grid, around its end where that has a period; None of none."""
-    places = [grid.index(value) for value in values]
-    first, second = places[:2]
-    if first is None or second is None:
+def _loop(whole: Whole, scale: Scale) -> Whole | None:
+    """The start and the step of a progression, around the end of its grid where that has a
+    period."""
+    pairs = zip(whole.integers, whole.integers[1:], strict=False)
+    steps = scale.near(Whole(whole.exponent, tuple(b - a for a, b in pairs)))
+    first, step = whole.integers[0], steps.integers[0]
+    if len(set(steps.integers)) > 1:
         return None
-    steps = {second - first}
-    if grid.period is not None:
-        steps |= {second - first - grid.size, second - first + grid.size}
-    able = (s for s in steps if all(_is_at(grid, first + i * s, v) for i, v in enumerate(values)))
-    return min(able, key=abs, default=None)
+    return Whole(whole.exponent, (first, 0)) + Whole(steps.exponent, (0, step))
 
 
-def _is_at(grid: Real, place: int, value: float) -> bool:
-    inside = grid.period is not None or 0 <= place < grid.size
-    return inside and _at(grid, place) == value
-
-
-def _at(grid: Real, place: int) -> float:
-    return grid.value(place % grid.size if grid.period is not None else place)
+def _shortest(ways: Iterator[Way]) -> Way:
+    return min(ways, key=_cost)
 
 
 def _distinct(values: Sequence[Any], kind: Kind) -> list[Any]:
-    """The values of a column: in order, those of a grid, and else as they come."""
+    """The values of a column: in order, those of a scale, and else as they come."""
     found = dict.fromkeys(values)
-    return sorted(found) if kind.grid is not None else list(found)
+    return sorted(found) if kind.scale is not None else list(found)
 
 
 def _key(values: Sequence[Any], kind: Kind) -> Key | None:
@@ -179,7 +238,7 @@ def _by_key(values: Sequence[Any], key: Key) -> list[Any] | None:
     return [found[number] for number in range(len(found))]
 
 
-def _cost(way: Callable[[BitWriter], Any]) -> int:
+def _cost(way: Way) -> int:
     counter = BitCounter()
     way(counter)
     return len(counter)

@@ -1,7 +1,8 @@
 """Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grammars.evaluation import Algebra, evaluate
+from grammars.grammar import Grammar
 from grammars.hoist import ROWS, Group, Hoisted, grouped, headed_sum, hoist
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
@@ -82,14 +84,15 @@ class CompiledBank:
 
 
 def compile_bank(
-    programs: Sequence[Node], index: Mapping[TapKey, int], primitives: Mapping[str, Primitive]
+    programs: Sequence[Node], index: Mapping[TapKey, int], primitives: Grammar
 ) -> CompiledBank:
     """Compile the programs of one bank; `index` numbers all F taps that they may read.
 
     Raises KeyError for a tap without column.
     """
     places = {tap(*key): column for key, column in index.items()}
-    rows, groups = grouped([_split(p, places, index, primitives) for p in programs])
+    window = frozenset(index)
+    rows, groups = grouped([_split(p, places, window, primitives) for p in programs])
     weight = np.zeros((len(rows), len(index)))
     for number, row in enumerate(rows):
         weight[number, row.columns] = row.weights
@@ -123,8 +126,8 @@ class _Row:
 def _split(
     program: Node,
     places: Mapping[Node, int],
-    window: Container[TapKey],
-    primitives: Mapping[str, Primitive],
+    window: frozenset[TapKey],
+    primitives: Grammar,
 ) -> Hoisted[_Row]:
     """A program as a skeleton and its rows over numbered taps."""
     plain = headed_sum(program, primitives)
@@ -133,12 +136,17 @@ def _split(
         terms, bias = terms_of(inner)
         columns = [places[atom] for _, atom in terms]
         return Hoisted(plain.skeleton, (_Row(columns, [w for w, _ in terms], bias),))
-    hoisted = _complete(hoist(program, primitives, window), primitives)
+    hoisted = _hoisted(program, window, primitives)
     rows = (
         _Row([places[tap(*key)] for key in r.weights], [*r.weights.values()], r.bias)
         for r in hoisted.rows
     )
     return Hoisted(hoisted.skeleton, tuple(rows))
+
+
+@lru_cache(maxsize=1024)  # choices at several prices try the same programs, and kernels are slow
+def _hoisted(program: Node, window: frozenset[TapKey], primitives: Grammar) -> Hoisted[Affine]:
+    return _complete(hoist(program, primitives, window), primitives)
 
 
 def _complete(hoisted: Hoisted[Affine], primitives: Mapping[str, Primitive]) -> Hoisted[Affine]:
