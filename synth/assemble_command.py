@@ -130,9 +130,9 @@ def _choice(
     from synth.progress import progress
 
     out = (given["out"] or _folder(found.folder, given)).absolute()
-    limits = {name: given[name] for name in (*LIMITS, "short")} | {"bits": bits}
+    limits = {name: given[name] for name in ("max_kl", "min_agreement", "short")}
     beside = found.summary["bits_opaque_nodes"]
-    asked = Asked(path_from(out, found.folder), beside=beside, **limits)
+    asked = Asked(path_from(out, found.folder), bits, beside=beside, **limits)
     with progress(quiet=False) as tell:
         summary = assemble(found, asked, out, config=config, jobs=given["jobs"], progress=tell)
     print_json(summary) if as_json else print_result(summary, out, written(out))
