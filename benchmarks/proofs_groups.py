@@ -24,7 +24,7 @@ from oracles.groups.smt import UNSTABLE, smt_group
 from oracles.groups.splitting import bracket, split_group
 
 INPUTS, STEP = 5, 1 / 32
-HIDDEN = (2, 4, 6, 8, 12, 16, 24, 32)
+HIDDEN = (2, 4, 6, 8, 12, 16, 24)
 CLAIM = Fraction(5, 4)  # of the largest difference that splitting finds within
 SIGHTS = 200  # linear programs
 PROGRAMS, NODES, STEPS = 400, 500, 20_000_000  # of splitting, of HiGHS for each part, and of Z3

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth import config_rules as rules
 from synth.errors import InputError, Problems, listing
 
 if TYPE_CHECKING:
     from synth.folder import Finished
 
 FILE = click.Path(path_type=Path)
-RULES = {"max_kl": rules.POSITIVE, "min_agreement": rules.SHARE}
-APART = ("bits", "max_kl", "min_agreement", "out", "jobs")  # from --curve
+LIMITS = ("bits", "max_kl", "min_agreement")
+APART = (*LIMITS, "out", "jobs")  # from --curve
 Given = Mapping[str, Any]
 
 
@@ -61,13 +60,15 @@ def assemble(folder: Path, config: Path | None, as_json: bool, **given: Any) -> 
 def _checked(found: "Finished", given: Given) -> int | None:
     """The bits that are asked for. Raises InputError: options that do not go together, or numbers
     that cannot be."""
+    from synth.config_rules import POSITIVE, SHARE
+
     with Problems() as problems:
         if given["curve"]:
             beside = [_flag(name) for name in APART if given[name] is not None]
             problems.add(*(f"{flag} does not go with --curve, which shows all." for flag in beside))
         else:
             problems.add(*_missing(given))
-        for name, rule in RULES.items():
+        for name, rule in {"max_kl": POSITIVE, "min_agreement": SHARE}.items():
             if given[name] is not None and not rule.accepts(given[name]):
                 problems.add(f"{_flag(name)} {given[name]}: expected {rule.expected}.")
         text = given["bits"]
@@ -77,8 +78,8 @@ def _checked(found: "Finished", given: Given) -> int | None:
 def _missing(given: Given) -> list[str]:
     """What a choice lacks."""
     found = ["--points goes with --curve."] if given["points"] is not None else []
-    if not any(given[name] is not None for name in ("bits", *RULES)) and not given["short"]:
-        flags = ", ".join(map(_flag, ("bits", *RULES)))
+    if not any(given[name] is not None for name in LIMITS) and not given["short"]:
+        flags = ", ".join(map(_flag, LIMITS))
         found.append(f"nothing is asked: give {flags}, --short or --curve.")
     return found
 
@@ -129,9 +130,9 @@ def _choice(
     from synth.progress import progress
 
     out = (given["out"] or _folder(found.folder, given)).absolute()
-    limits = {name: given[name] for name in RULES} | {"bits": bits, "short": given["short"]}
+    limits = {name: given[name] for name in ("max_kl", "min_agreement", "short")}
     beside = found.summary["bits_opaque_nodes"]
-    asked = Asked(path_from(out, found.folder), beside=beside, **limits)
+    asked = Asked(path_from(out, found.folder), bits, beside=beside, **limits)
     with progress(quiet=False) as tell:
         summary = assemble(found, asked, out, config=config, jobs=given["jobs"], progress=tell)
     print_json(summary) if as_json else print_result(summary, out, written(out))
@@ -157,7 +158,7 @@ def _curve(found: "Finished", given: Given, config: Path | None, as_json: bool) 
 
 def _folder(run: Path, given: Given) -> Path:
     """RUN-bits-8%-short: the run's folder and what is asked."""
-    words = [f"{_flag(n)[2:]}-{given[n]}" for n in ("bits", *RULES) if given[n] is not None]
+    words = [f"{_flag(n)[2:]}-{given[n]}" for n in LIMITS if given[n] is not None]
     words += ["short"] if given["short"] else []
     path = Path(os.path.abspath(run))
     return path.with_name("-".join([path.name, *words]))
