@@ -30,6 +30,7 @@ from synth.splits import Part
 from synth.statistics import NonInferiority, non_inferiority
 from synth.threads import each
 
+HELD = 2**26  # numbers of all that is held for a batch: units draw their donors among its probes
 DROP_IN, APPROXIMATE, INCONCLUSIVE = "drop-in", "approximate", "inconclusive"
 JUDGED = (Status.PROGRAM, Status.ROUNDED)  # the units whose FVUs are summarised
 
@@ -196,7 +197,7 @@ class _Stream:
 
     def run(self, inputs: Inputs) -> _Run:
         """All held-out probes."""
-        batches = enumerate(inputs.cut(batch_size(_held(self.layers.values()))))
+        batches = enumerate(inputs.cut(batch_size(_held(self.layers.values()), held=HELD)))
         parts = each(lambda pair: self._batch(pair[1].batch(), pair[0]), batches)
         original, replaced, mean, resample = (
             torch.cat([p.outputs[k] for p in parts]) for k in range(4)
@@ -221,7 +222,7 @@ class _Stream:
         """The outputs when all replaced units are their means, and those of random fit probes."""
         generator = np.random.default_rng([self.seed, index])
         drawn = generator.integers(len(self.fit), size=len(batch[0]))
-        donors = self.network.record(self.fit.take(drawn).batch(), self.layers)
+        donors = self.network.record(self.fit.take(drawn).batch(), self.layers, to_end=False)
         resample = resample_ablation(self.choices, donors, generator)
         kinds = (self.mean, resample)
         mean, other = (self.network.record(batch, [], modules=m)["output"] for m in kinds)
