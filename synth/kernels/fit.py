@@ -173,6 +173,9 @@ class Fit:
     hessian: np.ndarray
     slope: np.ndarray
 
+    def part(self, rows: Sequence[int]) -> "Fit":
+        return Fit(*(values[rows] for values in vars(self).values()))
+
 
 def kernels_of(problem: Problem, chains: Chains) -> np.ndarray:
     """(B, K, P) the kernels of all components."""
@@ -188,6 +191,12 @@ def columns_of(problem: Problem, chains: Chains, kernels: np.ndarray) -> np.ndar
 
 def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.ndarray]:
     """The chains after so many steps down, or fewer that settle, and their losses (B,)."""
+    chains, fit = fitted(problem, chains, steps)
+    return chains, fit.losses
+
+
+def fitted(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, Fit]:
+    """As `polish`, with all that is known of the chains in the end."""
     damping = np.full(len(chains), DAMPING[0])
     fit = measured(problem, chains)
     for _ in range(steps):
@@ -202,7 +211,25 @@ def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.nda
         damping = np.minimum(damping * np.where(better, *DAMPING[1:3]), DAMPING[3])
         if settled.all():
             break
-    return chains, fit.losses
+    return chains, fit
+
+
+def led(problem: Problem, chains: Chains, fit: Fit, place: int, values: np.ndarray) -> Chains:
+    """The chain of one row with parameter `place` (of K·p) at some values (B,) for good, and
+    the others where the quadratic of its fit has its least then."""
+    k, i = divmod(place, problem.size)
+    steps, form = problem.steps[chains.forms[0, k], i], chains.forms[0, k]
+    by = (values - chains.values[0, k, i]) / steps
+    turn = problem.periods[form, i] / steps
+    by = by - turn * np.rint(by / turn) if turn else by
+    many = chains.part([0] * len(values))
+    many.values[:, k, i] = values
+    many.free[:, k, i] = False
+    slope = fit.slope - by[:, None] * fit.hessian[0, place]
+    hessian = np.repeat(fit.hessian, len(values), axis=0)
+    damping = np.full(len(values), DAMPING[0])
+    pulled = Fit(fit.losses, fit.gains, hessian, slope)
+    return replace(many, values=_moved(problem, many, pulled, damping))
 
 
 def measured(problem: Problem, chains: Chains) -> Fit:

@@ -13,11 +13,22 @@ import numpy as np
 
 from grammars.primitive import Real
 from synth.kernels.colours import Axis
-from synth.kernels.fit import Chains, Problem, kernels_at, losses_of, measured, polish
+from synth.kernels.fit import (
+    Chains,
+    Fit,
+    Problem,
+    fitted,
+    kernels_at,
+    led,
+    losses_of,
+    measured,
+    polish,
+)
 from synth.kernels.search import WORTH
 
 MIX = 20.0  # bits that a mix of channels costs more than a named one
-AFTER = 4  # steps of the others after each rounding
+AFTER = 1  # steps of the others after each rounding
+COLOURED = 4  # steps after a colour is named
 SETTLE = 4  # steps after colours are named
 SLIDE = 3  # steps of a place at once
 DEFAULTS = 4  # that are tried with the others fitted again, at most
@@ -60,7 +71,7 @@ def coloured(
         mixes[:, k] = 0.0
         mixes[:, k, :, 0] = options
         many = replace(chain.part([0] * len(options)), mixes=mixes)
-        many, losses = polish(problem, many, AFTER)
+        many, losses = polish(problem, many, COLOURED)
         best = int(np.argmin(losses))
         if WORTH * np.log(losses[best] / loss) < MIX:
             chain, loss = many.part([best]), losses[best]
@@ -80,15 +91,13 @@ def _within(problem: Problem, chain: Chains) -> Chains:
 
 def _snapped(problem: Problem, chain: Chains) -> Chains:
     """All parameters on their grids, one after the other."""
+    fit = measured(problem, chain)
     while chain.free.any():
-        k, i = _hardest(problem, chain)
-        choices = _near(problem, chain, k, i)
-        many = chain.part([0] * len(choices))
-        many.values[:, k, i] = choices
-        many.free[:, k, i] = False
-        fitted, losses = polish(problem, many, AFTER)
-        best = int(np.argmin(losses))
-        chain = fitted.part([best])
+        place = _hardest(problem, chain, fit)
+        many = led(problem, chain, fit, place, _near(problem, chain, place))
+        many, fits = fitted(problem, many, AFTER)
+        best = int(np.argmin(fits.losses))
+        chain, fit = many.part([best]), fits.part([best])
     return chain
 
 
@@ -192,17 +201,16 @@ def _price(problem: Problem, chains: Chains) -> np.ndarray:
     return WORTH * np.log(losses_of(problem, chains)) + bits.sum((1, 2))
 
 
-def _hardest(problem: Problem, chain: Chains) -> tuple[int, int]:
-    """(component, parameter): whose rounding costs most once the others make up for it."""
-    hessian = measured(problem, chain).hessian[0]
+def _hardest(problem: Problem, chain: Chains, fit: Fit) -> int:
+    """The parameter (of K·p) whose rounding costs most once the others make up for it."""
+    hessian = fit.hessian[0]
     free = np.flatnonzero(chain.free[0].ravel())
     inner = hessian[np.ix_(free, free)]
     diagonal = np.diagonal(inner)
     inner = inner + np.diag(1e-6 * diagonal + 1e-9 * diagonal.max(initial=0.0) + 1e-300)
     apart = _distances(problem, chain)[free]
     cost = apart**2 / np.diagonal(np.linalg.inv(inner))
-    place = int(free[np.argmax(cost)])
-    return divmod(place, problem.size)
+    return int(free[np.argmax(cost)])
 
 
 def _distances(problem: Problem, chain: Chains) -> np.ndarray:
@@ -212,9 +220,10 @@ def _distances(problem: Problem, chain: Chains) -> np.ndarray:
     return np.abs(places - np.rint(places)).ravel()
 
 
-def _near(problem: Problem, chain: Chains, k: int, i: int) -> list[float]:
+def _near(problem: Problem, chain: Chains, place: int) -> np.ndarray:
     """The points of its grid on both sides of a parameter."""
+    k, i = divmod(place, problem.size)
     spec = problem.forms[chain.forms[0, k]].specs[i]
     assert isinstance(spec, Real)  # whole ones are not free
     value, half = float(chain.values[0, k, i]), spec.step / 2
-    return sorted({spec.snap(value - half), spec.snap(value + half)})
+    return np.array(sorted({spec.snap(value - half), spec.snap(value + half)}))
