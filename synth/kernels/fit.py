@@ -173,7 +173,7 @@ class Fit:
     hessian: np.ndarray
     slope: np.ndarray
 
-    def part(self, rows: Sequence[int]) -> "Fit":
+    def part(self, rows: np.ndarray | Sequence[int]) -> "Fit":
         return Fit(*(values[rows] for values in vars(self).values()))
 
 
@@ -195,10 +195,13 @@ def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.nda
     return chains, fit.losses
 
 
-def fitted(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, Fit]:
-    """As `polish`, with all that is known of the chains in the end."""
+def fitted(
+    problem: Problem, chains: Chains, steps: int, fit: Fit | None = None
+) -> tuple[Chains, Fit]:
+    """As `polish`, with all that is known of the chains in the end, and in the beginning if it
+    is."""
     damping = np.full(len(chains), DAMPING[0])
-    fit = measured(problem, chains)
+    fit = measured(problem, chains) if fit is None else fit
     for _ in range(steps):
         trial = replace(chains, values=_moved(problem, chains, fit, damping))
         tried = measured(problem, trial)

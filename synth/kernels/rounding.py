@@ -128,11 +128,11 @@ def _with_a_default(problem: Problem, chain: Chains) -> Chains | None:
         many.values[row, k, i] = problem.defaults[chain.forms[0, k], i]
         many.free[row, k] = problem.movable[chain.forms[0, k]]
         many.free[row, k, i] = False
-    fitted, losses = polish(problem, many, SETTLE)
+    found, losses = polish(problem, many, SETTLE)
     saved = problem.bits[chain.forms[0]][places[:, 0], places[:, 1]]
     price = WORTH * np.log(losses / losses_of(problem, chain)) - saved
     best = int(np.argmin(price))
-    return fitted.part([best]) if price[best] < 0 else None
+    return found.part([best]) if price[best] < 0 else None
 
 
 def _descended(problem: Problem, chain: Chains) -> tuple[Chains, float]:
