@@ -123,9 +123,12 @@ def mixed(algebra: Algebra, weights: Sequence[float], atoms: Sequence[Atom]) -> 
     """Σ weight · atom, to be read at an offset as each of the atoms is; None where they are."""
 
     def at(i: int, j: int) -> Any:
-        values = [atom(i, j) for atom in atoms]
-        outside = any(value is None for value in values)
-        return None if outside else algebra.linear(weights, values, 0.0)
+        values = []
+        for atom in atoms:
+            if (value := atom(i, j)) is None:
+                return None
+            values.append(value)
+        return algebra.linear(weights, values, 0.0)
 
     return at
 
