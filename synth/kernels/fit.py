@@ -276,6 +276,23 @@ def losses_of(problem: Problem, chains: Chains) -> np.ndarray:
     return (left**2).sum(1)
 
 
+def losses_beside(problem: Problem, chain: Chains, k: int, values: np.ndarray) -> np.ndarray:
+    """(B,) the losses of a chain of one row with parameters (B, p) for its component k."""
+    whole, size = columns_of(problem, chain, kernels_of(problem, chain))[0], chain.mixes.shape[3]
+    fixed = np.delete(whole, slice(k * size, (k + 1) * size), axis=1)  # (F, n)
+    kernels = kernels_at(problem, np.repeat(chain.forms[0, k], len(values)), values)
+    moved = _seen(problem, kernels[:, None])[:, 0] @ chain.mixes[0, k]  # (B, F, m)
+    columns = np.concatenate([np.repeat(fixed[None], len(values), axis=0), moved], axis=2)
+    right, n = problem.goal @ columns, fixed.shape[1]
+    gram = np.empty((*right.shape, right.shape[1]))
+    gram[:, :n, :n] = fixed.T @ fixed
+    gram[:, :, n:] = columns.transpose(0, 2, 1) @ moved
+    gram[:, n:, :n] = gram[:, :n, n:].transpose(0, 2, 1)
+    gains = np.linalg.solve(_ridged(gram), right[:, :, None])
+    left = (gains.transpose(0, 2, 1) @ gram @ gains)[:, 0, 0] - 2 * (right * gains[:, :, 0]).sum(1)
+    return np.maximum(problem.goal @ problem.goal + left, np.finfo(float).tiny)
+
+
 def off_default(spec: Parameter) -> float:
     """Bits that a parameter costs more where it is not at its default."""
     size = spec.size if isinstance(spec, Real) else spec.high - spec.low + 1

@@ -20,6 +20,7 @@ from synth.kernels.fit import (
     fitted,
     kernels_at,
     led,
+    losses_beside,
     losses_of,
     measured,
     polish,
@@ -28,8 +29,9 @@ from synth.kernels.search import WORTH
 
 MIX = 20.0  # bits that a mix of channels costs more than a named one
 AFTER = 1  # steps of the others after each rounding
-COLOURED = 4  # steps after a colour is named
+COLOURED = 2  # steps after a colour is named
 SETTLE = 4  # steps after colours are named
+DEFAULTED = 2  # steps after a parameter is at its default
 SLIDE = 3  # steps of a place at once
 DEFAULTS = 4  # that are tried with the others fitted again, at most
 MOVES = 60  # on the grids in the end, at most
@@ -128,7 +130,7 @@ def _with_a_default(problem: Problem, chain: Chains) -> Chains | None:
         many.values[row, k, i] = problem.defaults[chain.forms[0, k], i]
         many.free[row, k] = problem.movable[chain.forms[0, k]]
         many.free[row, k, i] = False
-    found, losses = polish(problem, many, SETTLE)
+    found, losses = polish(problem, many, DEFAULTED)
     saved = problem.bits[chain.forms[0]][places[:, 0], places[:, 1]]
     price = WORTH * np.log(losses / losses_of(problem, chain)) - saved
     best = int(np.argmin(price))
@@ -137,31 +139,35 @@ def _with_a_default(problem: Problem, chain: Chains) -> Chains | None:
 
 def _descended(problem: Problem, chain: Chains) -> tuple[Chains, float]:
     """Single moves on the grids while they pay, and what the chain costs in the end."""
-    best = float(_price(problem, chain)[0])
+    best = _price(problem, chain, losses_of(problem, chain))[0]
     for _ in range(MOVES):
-        moves = _moves(problem, chain)
-        prices = _price(problem, moves)
-        place = int(np.argmin(prices))
-        if prices[place] >= best - 1e-9:
+        tried = [_best_move(problem, chain, k) for k in range(chain.forms.shape[1])]
+        price, moved = min(tried, key=lambda pair: pair[0])
+        if price >= best - 1e-9:
             break
-        chain, best = moves.part([place]), float(prices[place])
-    return chain, best
+        chain, best = moved, price
+    return chain, float(best)
 
 
-def _moves(problem: Problem, chain: Chains) -> Chains:
-    """The chain with a parameter at its default, or one or two of a component moved by a step; a
+def _best_move(problem: Problem, chain: Chains, k: int) -> tuple[float, Chains]:
+    """The chain with the move of a component that pays most, and what it costs then."""
+    values = _moves(problem, chain, k)
+    moved = chain.part([0] * len(values))
+    moved.values[:, k] = values
+    prices = _price(problem, moved, losses_beside(problem, chain, k, values))
+    best = int(np.argmin(prices))
+    return float(prices[best]), moved.part([best])
+
+
+def _moves(problem: Problem, chain: Chains, k: int) -> np.ndarray:
+    """(n, p) a component with a parameter at its default, or one or two of them moved by a step; a
     place by up to SLIDE steps down and right, because along a line that hardly matters."""
-    parts, number = [], chain.forms.shape[1]
-    for k, form in enumerate(chain.forms[0].tolist()):
-        own, able = chain.values[0, k], np.flatnonzero(problem.movable[form])
-        moved = problem.on_grid(form, own + _steps(problem, form, pairs=number == 1))
-        rested = np.repeat(own[None], len(able), axis=0)
-        rested[np.arange(len(able)), able] = problem.defaults[form, able]
-        values = np.repeat(chain.values, len(moved) + len(able), axis=0)
-        values[:, k] = np.concatenate([moved, rested])
-        parts.append(values)
-    values = np.concatenate(parts)
-    return replace(chain.part([0] * len(values)), values=values)
+    form, own = int(chain.forms[0, k]), chain.values[0, k]
+    able = np.flatnonzero(problem.movable[form])
+    moved = own + _steps(problem, form, pairs=chain.forms.shape[1] == 1)
+    rested = np.repeat(own[None], len(able), axis=0)
+    rested[np.arange(len(able)), able] = problem.defaults[form, able]
+    return np.concatenate([problem.on_grid(form, moved), rested])
 
 
 def _steps(problem: Problem, form: int, *, pairs: bool) -> np.ndarray:
@@ -194,11 +200,11 @@ def facing(problem: Problem, chain: Chains) -> Chains:
     return replace(chain, values=values)
 
 
-def _price(problem: Problem, chains: Chains) -> np.ndarray:
+def _price(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
     """(B,) bits of the parameters and of what is left."""
     defaults = problem.defaults[chains.forms]
     bits = np.where(chains.values == defaults, 0.0, problem.bits[chains.forms])
-    return WORTH * np.log(losses_of(problem, chains)) + bits.sum((1, 2))
+    return WORTH * np.log(losses) + bits.sum((1, 2))
 
 
 def _hardest(problem: Problem, chain: Chains, fit: Fit) -> int:
