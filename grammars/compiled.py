@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,7 @@ import torch
 from torch import Tensor
 
 from grammars.evaluation import Algebra, evaluate
-from grammars.grammar import Grammar
-from grammars.hoist import ROWS, Group, Hoisted, grouped, headed_sum, hoist
+from grammars.hoist import ROWS, Group, Hoisted, Hoister, grouped, headed_sum
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.primitive import Primitive, Transcendental
@@ -91,8 +89,8 @@ def compile_bank(
     Raises KeyError for a tap without column.
     """
     places = {tap(*key): column for key, column in index.items()}
-    window = frozenset(index)
-    rows, groups = grouped([_split(p, places, window, primitives) for p in programs])
+    hoister = Hoister(primitives, index)
+    rows, groups = grouped([_split(p, places, hoister) for p in programs])
     weight = np.zeros((len(rows), len(index)))
     for number, row in enumerate(rows):
         weight[number, row.columns] = row.weights
@@ -123,30 +121,21 @@ class _Row:
     bias: float
 
 
-def _split(
-    program: Node,
-    places: Mapping[Node, int],
-    window: frozenset[TapKey],
-    primitives: Grammar,
-) -> Hoisted[_Row]:
+def _split(program: Node, places: Mapping[Node, int], hoister: Hoister) -> Hoisted[_Row]:
     """A program as a skeleton and its rows over numbered taps."""
+    primitives = hoister.primitives
     plain = headed_sum(program, primitives)
     if plain is not None:
         (inner,) = plain.rows
         terms, bias = terms_of(inner)
         columns = [places[atom] for _, atom in terms]
         return Hoisted(plain.skeleton, (_Row(columns, [w for w, _ in terms], bias),))
-    hoisted = _hoisted(program, window, primitives)
+    hoisted = _complete(hoister.hoisted(program), primitives)
     rows = (
         _Row([places[tap(*key)] for key in r.weights], [*r.weights.values()], r.bias)
         for r in hoisted.rows
     )
     return Hoisted(hoisted.skeleton, tuple(rows))
-
-
-@lru_cache(maxsize=1024)  # choices at several prices try the same programs, and kernels are slow
-def _hoisted(program: Node, window: frozenset[TapKey], primitives: Grammar) -> Hoisted[Affine]:
-    return _complete(hoist(program, primitives, window), primitives)
 
 
 def _complete(hoisted: Hoisted[Affine], primitives: Mapping[str, Primitive]) -> Hoisted[Affine]:

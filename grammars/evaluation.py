@@ -75,33 +75,44 @@ class Algebra(ABC):
         raise Unsupported(f"{self.name} has no {function.name}")
 
 
-def evaluate(program: Node, algebra: Algebra, primitives: Mapping[str, Primitive]) -> Any:
+Known = dict[tuple[Node, Sort], Any]
+"""Values of sub-programs in some algebra, each as it was wanted: an atom, or what it is at zero."""
+
+
+def evaluate(
+    program: Node,
+    algebra: Algebra,
+    primitives: Mapping[str, Primitive],
+    known: Known | None = None,
+) -> Any:
     """The value of `program`; equal sub-programs are computed once.
 
-    Raises Unsupported where a primitive has no meaning in the algebra, KeyError for an operation
-    that is not in `primitives`, and TypeError for a node that does not fit its declaration.
+    `known` are values that other programs have left in the same algebra, and are added to. Raises
+    Unsupported where a primitive has no meaning in the algebra, KeyError for an operation that is
+    not in `primitives`, and TypeError for a node that does not fit its declaration.
     """
-    memo: dict[Node, Any] = {}
+    found: Known = {} if known is None else known
 
-    def visit(node: Node) -> Any:
-        if node in memo:
-            return memo[node]
-        if (known := algebra.shortcut(node)) is not None:
-            memo[node] = known
-        else:
-            primitive = primitives[node.op]
-            sorts = argument_sorts(node, primitive)
-            args = [argument(a, s, node) for a, s in zip(node.args, sorts, strict=True)]
-            memo[node] = primitive.body(algebra, *args, **dict(node.params))
-        return memo[node]
+    def wanted(node: Node, want: Sort, parent: Node) -> Any:
+        if (node, want) not in found:
+            found[node, want] = _coerce(made(node), primitives[node.op].result, want, parent)
+        return found[node, want]
+
+    def made(node: Node) -> Any:
+        if (short := algebra.shortcut(node)) is not None:
+            return short
+        primitive = primitives[node.op]
+        sorts = argument_sorts(node, primitive)
+        args = [argument(a, s, node) for a, s in zip(node.args, sorts, strict=True)]
+        return primitive.body(algebra, *args, **dict(node.params))
 
     def argument(arg: Node, want: Sort, node: Node) -> Any:
         if want is Sort.ATOM and is_mix(arg, primitives):
             weights, _ = zip(*terms_of(arg)[0], strict=True)
             return mixed(algebra, weights, [argument(a, want, arg) for a in arg.args])
-        return _coerce(visit(arg), primitives[arg.op].result, want, node)
+        return wanted(arg, want, node)
 
-    return _coerce(visit(program), primitives[program.op].result, Sort.FIELD, program)
+    return wanted(program, Sort.FIELD, program)
 
 
 def is_mix(node: Node, primitives: Mapping[str, Primitive]) -> bool:
@@ -117,9 +128,12 @@ def mixed(algebra: Algebra, weights: Sequence[float], atoms: Sequence[Atom]) -> 
     """Σ weight · atom, to be read at an offset as each of the atoms is; None where they are."""
 
     def at(i: int, j: int) -> Any:
-        values = [atom(i, j) for atom in atoms]
-        outside = any(value is None for value in values)
-        return None if outside else algebra.linear(weights, values, 0.0)
+        values = []
+        for atom in atoms:
+            if (value := atom(i, j)) is None:
+                return None
+            values.append(value)
+        return algebra.linear(weights, values, 0.0)
 
     return at
 

@@ -5,12 +5,11 @@ vectorised over their rows. The replacement module, the affine form of a proof a
 come from this one pass.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
-from grammars.evaluation import Unsupported, argument_sorts, evaluate
+from grammars.evaluation import Known, Unsupported, argument_sorts, evaluate
 from grammars.interpreters.affine import Affine, AffineAlgebra, TapKey
 from grammars.primitive import Primitive
 from grammars.program import Node, Sort, const, is_sum_of_taps, linear, tap, terms_of
@@ -39,17 +38,44 @@ class Group:
     rows: tuple[tuple[int, ...], ...]
 
 
+class Hoister:
+    """Hoists programs one after another; what they have in common is worked out once.
+
+    `window` has the taps that may be read, to which kernels are cut; by default all.
+    """
+
+    def __init__(
+        self, primitives: Mapping[str, Primitive], window: Container[TapKey] | None = None
+    ) -> None:
+        self.primitives = primitives
+        self._algebra, self._known = AffineAlgebra(window), Known()
+
+    def hoisted(self, program: Node) -> Hoisted[Affine]:
+        """A program as rows and a skeleton, which over its rows is the program, exactly."""
+        return _hoisted(program, self.primitives, self._affine)
+
+    def _affine(self, node: Node) -> Affine | None:
+        try:
+            return evaluate(node, self._algebra, self.primitives, self._known)
+        except Unsupported:
+            return None
+
+
 def hoist(
     program: Node,
     primitives: Mapping[str, Primitive],
     window: Container[TapKey] | None = None,
 ) -> Hoisted[Affine]:
-    """Split a program into rows and a skeleton, which over its rows is the program, exactly.
+    """One program by a `Hoister` of its own."""
+    return Hoister(primitives, window).hoisted(program)
 
-    `window` has the taps that may be read, to which kernels are cut; by default all.
-    """
+
+def _hoisted(
+    program: Node,
+    primitives: Mapping[str, Primitive],
+    affine: Callable[[Node], Affine | None],
+) -> Hoisted[Affine]:
     rows: list[Affine] = []
-    affine = partial(_affine, AffineAlgebra(window), primitives)
 
     def visit(node: Node) -> Node:
         form = affine(node)
@@ -111,12 +137,3 @@ def grouped(hoisted: Sequence[Hoisted[Row]]) -> tuple[tuple[Row, ...], tuple[Gro
         for skeleton, pairs in members.items()
     )
     return tuple(rows), groups
-
-
-def _affine(
-    algebra: AffineAlgebra, primitives: Mapping[str, Primitive], node: Node
-) -> Affine | None:
-    try:
-        return evaluate(node, algebra, primitives)
-    except Unsupported:
-        return None

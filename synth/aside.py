@@ -27,14 +27,18 @@ class Aside:
         return done
 
     def ahead(self, items: Iterator[T]) -> Iterator[T]:
-        """The items, of which the next is made while something is done with this one."""
+        """The items, of which the next is made while something is done with this one.
+
+        The first is made here: nothing else is done yet, and this thread may have others beside it.
+        """
         if self._thread is None:
             yield from items
             return
-        coming: Future[T | None] = self.start(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = self.start(next, items, None)
+        item = next(items, None)
+        while item is not None:
+            coming: Future[T | None] = self.start(next, items, None)
             yield item
+            item = coming.result()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 from synth.keys import content_key
 
 BATCH = 256  # samples run at once; fixed, so that sums have one order
-HELD = 2**26  # numbers that the largest value of a batch may have: 256 MiB of float32
+HELD = 2**23  # numbers that the largest value of a batch may have: 32 MiB, near the cache
 WIDEST = 16  # the largest value that a network computes, in sizes of its input, as a rule
 
 Batch = tuple[Tensor, ...]

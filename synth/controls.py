@@ -226,13 +226,16 @@ class Ablated(nn.Module):
 
     def __init__(self, layer: Layer, channels: Sequence[int], values: Tensor) -> None:
         super().__init__()
-        self.own = layer_module(layer)
-        self.channels = list(channels)
+        self.own, self.shape = layer_module(layer), layer.out_shape
+        self.channels = list(channels)  # sorted
         self.register_buffer("values", values)
 
     def forward(self, maps: Tensor) -> Tensor:
+        values = self.get_buffer("values").to(maps)
+        if len(self.channels) == self.shape[0]:
+            return values.expand(len(maps), *self.shape)
         result = self.own(maps).clone()
-        result[:, self.channels] = self.get_buffer("values").to(result)
+        result[:, self.channels] = values
         return result
 
 
@@ -250,7 +253,7 @@ def unit_statistics(
     """Statistics of layers on probes, streamed; a constant unit has variance 0."""
 
     def sums(part: Inputs) -> list[np.ndarray]:
-        maps = network.record(part.batch(), layers)
+        maps = network.record(part.batch(), layers, to_end=False)
         return [_sums(maps[name]) for name in layers]
 
     held = sum(math.prod(network.layer(name).out_shape) for name in layers)

@@ -103,7 +103,7 @@ def _fvus(job: "Job", units: LayerChoice, programs: DirectionPrograms) -> np.nda
     inner, outer = (bank_module(c, job.grammar) for c in (units, programs.choice))
     squares, count = np.zeros(len(directions.matrix)), 0
     for batch in job.probes.select.batches():
-        maps = job.network.record(batch, {layer.source, layer.name})
+        maps = job.network.record(batch, {layer.source, layer.name}, to_end=False)
         source, own = maps[layer.source], maps[layer.name]
         with torch.no_grad():
             found = outer.to(source.device)(inner.to(source.device)(source))

@@ -9,10 +9,12 @@ from synth.evidence import LayerEvidence
 from synth.families.kin import Kin, kin_of
 from synth.fronts import Candidate, figures
 from synth.keys import content_key
+from synth.leftovers import FOLDER
 from synth.progress import Tally, Tell
 from synth.schedule import EngineTally
 from synth.search import UnitFailure, evidence_key, search_layer
 from synth.store import KIN, Store
+from synth.unit_workers import UnitWorkers
 
 if TYPE_CHECKING:
     from synth.job import Job
@@ -57,7 +59,11 @@ class Effort:
         return tuple(found[c] for c in range(layer.units))
 
     def kin(
-        self, evidence: LayerEvidence, fronts: Sequence[Sequence[Candidate]], max_fvu: float
+        self,
+        evidence: LayerEvidence,
+        files: Path,
+        fronts: Sequence[Sequence[Candidate]],
+        max_fvu: float,
     ) -> tuple[Kin, ...]:
         """Families that the units of a layer may be in, known or found from their fronts.
 
@@ -68,11 +74,14 @@ class Effort:
         if not wanted or not any(fronts):
             return ()
         shown = [figures(front) for front in fronts]
-        key = content_key(evidence_key(evidence, job.settings), shown, max_fvu)
+        base = evidence_key(evidence, job.settings)
+        key = content_key(base, shown, max_fvu)
         known = self.store.get(KIN[self.kind], key)
         if known is not None:
             return job.records.read_kin(known)
-        found = kin_of(evidence, fronts, job.grammar, max_fvu)
+        folder = self.store.path.parent / FOLDER
+        tasks = UnitWorkers(evidence, files, base, job.settings.grammar, job.workers, folder)
+        found = kin_of(evidence, fronts, job.grammar, max_fvu, tasks)
         self.store.put(KIN[self.kind], key, job.records.kin(found), layer.name)
         return found
 

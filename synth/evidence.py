@@ -9,6 +9,7 @@ nothing. Layers are visited in order and let go, so that memory is bounded by on
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from synth.layers import Head, Layer
 from synth.modules import apply_heads
 from synth.network import Network
 from synth.survey import CHUNK_FLOATS, Moments, Survey, activations, row_bytes
+from synth.threads import each
 from synth.walk import Walk
 
 FIT, EXTRA, SELECT = 0, 1, 2
@@ -180,10 +182,12 @@ def evidence_of(
 
     Its units are computed by its weights, or `through` something else.
     """
-    survey = Survey(layer)
-    for patches, pre in _rows(layer, fit(), through):
-        survey.add(patches, pre)
-    ranges, count = _ranges(layer, survey, select(), through)
+    passes: list[Callable[[], Any]] = [
+        lambda: _surveyed(layer, fit(), through),
+        lambda: _seen(layer, select(), through),
+    ]
+    survey, seen = each(lambda one: one(), passes)
+    ranges, count = _ranges(layer, survey, seen), seen.count
     sample = _sample(survey, count, seed)
     pairs = ((fit, sample.fit), (select, sample.select))
     patches = np.concatenate([_picked(layer, maps(), rows) for maps, rows in pairs])
@@ -201,22 +205,41 @@ def kept_rows(layer: Layer) -> int:
     return max(LEAST, min(SAMPLE, SAMPLE_BYTES // row_bytes(layer)))
 
 
-def _ranges(
-    layer: Layer, survey: Survey, select: Iterable[Tensor], through: Pre | None
-) -> tuple[Ranges, int]:
-    """The layer's ranges, and how many patches select has."""
-    low, high, count = survey.lower, survey.upper, 0
-    least, most = survey.low, survey.high
+@dataclass(frozen=True)
+class _Seen:
+    """Of `count` patches the least and largest columns (width,) and activations (U,)."""
+
+    count: int
+    lower: Tensor
+    upper: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def _surveyed(layer: Layer, fit: Iterable[Tensor], through: Pre | None) -> Survey:
+    survey = Survey(layer)
+    for patches, pre in _rows(layer, fit, through):
+        survey.add(patches, pre)
+    return survey
+
+
+def _seen(layer: Layer, select: Iterable[Tensor], through: Pre | None) -> _Seen:
+    ends, count = [], 0
     for patches, pre in _rows(layer, select, through):
         values = activations(layer, pre)
-        low, high = torch.minimum(low, patches.amin(0)), torch.maximum(high, patches.amax(0))
-        least = torch.minimum(least, values.amin(0))
-        most = torch.maximum(most, values.amax(0))
+        ends.append((patches.amin(0), patches.amax(0), values.amin(0), values.amax(0)))
         count += len(patches)
+    lower, upper, low, high = (torch.stack(parts) for parts in zip(*ends, strict=True))
+    return _Seen(count, lower.amin(0), upper.amax(0), low.amin(0), high.amax(0))
+
+
+def _ranges(layer: Layer, survey: Survey, seen: _Seen) -> Ranges:
+    low, high = torch.minimum(survey.lower, seen.lower), torch.maximum(survey.upper, seen.upper)
+    least, most = torch.minimum(survey.low, seen.low), torch.maximum(survey.high, seen.high)
     constant = (least == most) | _still(layer, low < high)
     spread = (torch.where(constant, 0.0, t) for t in (survey.variance, survey.span))
     numbers = (low, high, *spread, constant)
-    return Ranges(layer, *(t.cpu().numpy() for t in numbers)), count
+    return Ranges(layer, *(t.cpu().numpy() for t in numbers))
 
 
 def _still(layer: Layer, moves: Tensor) -> Tensor:

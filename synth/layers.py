@@ -114,9 +114,13 @@ class Geometry:
         Rows run over sample, row, column; columns over channel, window row, window column, so
         that `patches(maps) @ weight.reshape(O, -1).T` is the convolution without its bias.
         """
-        self.out_size(maps.shape[2], maps.shape[3])
-        columns = F.unfold(maps, self.window, self.dilation, self.padding, self.stride)
+        columns = self.columns(maps)
         return columns.transpose(1, 2).reshape(-1, columns.shape[1])
+
+    def columns(self, maps: Tensor) -> Tensor:
+        """The same patches as columns: (N, C*kh*kw, h*w)."""
+        self.out_size(maps.shape[2], maps.shape[3])
+        return F.unfold(maps, self.window, self.dilation, self.padding, self.stride)
 
     def patches_at(self, maps: Tensor, rows: Tensor) -> Tensor:
         """The rows (m,) of `patches(maps)`, without making the others: (m, C*kh*kw)."""

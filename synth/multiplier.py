@@ -29,6 +29,7 @@ LEAST = 1e-30  # nats that may be lost beyond the dearest point, even where that
 SLOPES = (-4.0, -0.2)  # of log divergence over log multiplier that are believed
 FREE = 2  # steps that may go anywhere, before any must make up for those that gained little
 MOST = 13  # points
+NARROW = 0.05  # of a bracket: at least as much of it is left out
 EXPECTED = 6  # points that are tried in a network of many units
 
 
@@ -55,16 +56,29 @@ def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple
 
 
 def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
-    """Points at bisected multipliers, the chosen one last: the least KL of those of at most `bits`.
+    """Points at the multipliers that were tried, the chosen one last: the least KL of those of at
+    most `bits`.
 
-    Where none has so few, the one of fewest bits.
+    Where none has so few, the one of fewest bits. Both ends are tried first, because all that is
+    known may have fewer bits; then false positions between them, where an end that stays twice
+    counts half (the Illinois method, Dowell and Jarratt 1971). Bits may be fewer between the ends
+    than at either, so two that are too many do not end it.
     """
-    low, high = math.log(MULTIPLIERS[0]), math.log(DEAREST)
-    points = [at(MULTIPLIERS[0])]
-    while len(points) < MOST and not any(0 <= bits - p.bits <= SAME * p.spoken for p in points):
-        middle = (low + high) / 2
-        points.append(at(math.exp(middle)))
-        low, high = (middle, high) if points[-1].bits <= bits else (low, middle)
+
+    def over(point: Point) -> float:
+        """How many bits there are too many; a little is left, so that they end below the limit."""
+        return point.bits - bits + SAME / 2 * point.spoken
+
+    points = [at(MULTIPLIERS[0]), at(DEAREST)]
+    ends = [(math.log(p.multiplier), over(p)) for p in points]
+    moved = -1
+    while len(points) < MOST and ends[1][1] > 0 and not _few_apart(points, ends, bits):
+        points.append(at(math.exp(_false_position(*ends))))
+        before, moved = moved, int(over(points[-1]) > 0)
+        ends[moved] = math.log(points[-1].multiplier), over(points[-1])
+        if moved == before:
+            place, value = ends[1 - moved]
+            ends[1 - moved] = place, value / 2
     return _last(points, least_kl(points, bits))
 
 
@@ -89,6 +103,19 @@ def least_kl(points: Sequence[Point], bits: int) -> Point:
 
 def _last(points: Sequence[Point], chosen: Point) -> tuple[Point, ...]:
     return (*(p for p in points if p is not chosen), chosen)
+
+
+def _few_apart(points: Sequence[Point], ends: Sequence[tuple[float, float]], bits: int) -> bool:
+    """Whether a further point would bring next to nothing."""
+    near = any(0 <= bits - p.bits <= SAME * p.spoken for p in points)
+    return near or ends[1][0] - ends[0][0] <= WIDTH
+
+
+def _false_position(low: tuple[float, float], high: tuple[float, float]) -> float:
+    """Where a line through both ends is zero, not too near to them; the middle if it is nowhere."""
+    (start, below), (end, above) = low, high
+    share = below / (below - above) if below < 0 else 0.5
+    return start + (end - start) * min(max(share, NARROW), 1 - NARROW)
 
 
 @dataclass(eq=False)

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from synth import price, survey
-from synth.batches import HELD
+from synth import price, survey, validation
 from synth.evidence import kept_rows
 from synth.layers import Layer
 from synth.search_costs import CANDIDATES, DOUBLE, FLOAT, Rows, search_bytes
@@ -196,7 +195,7 @@ class Memory:
         maps = sum(math.prod(la.in_shape) + math.prod(la.out_shape) for la in layers)
         patches = max((la.width * math.prod(la.out_shape[1:]) for la in layers), default=0)
         sample = FLOAT * (2 * maps + patches)
-        count = min(load.held_out, load.jobs * max(1, HELD * FLOAT // sample))
+        count = min(load.held_out, load.jobs * max(1, validation.HELD * FLOAT // sample))
         return Need("", "validation", {BATCH: count * (sample + self.sizes.every)})
 
     def _here(self, place: Place, rows: Rows) -> dict[str, float]:

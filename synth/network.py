@@ -113,12 +113,14 @@ class Network:
         *,
         modules: Mapping[str, nn.Module] | None = None,
         grad: bool = False,
+        to_end: bool = True,
     ) -> dict[str, Tensor]:
         """Run a batch of inputs (N, *shape) each; the maps (N, C, H, W) of `banks`, and "output".
 
         A lone tensor is the batch of a network with one input. `modules` replaces layers as in
         `replaced`; "output" is the judged one. With `grad`, it depends on the returned maps, so
-        that `torch.autograd.grad(f(output), maps)` works. ValueError for an unknown bank or layer.
+        that `torch.autograd.grad(f(output), maps)` works. If not `to_end`, there is no "output"
+        and no more is run than the banks need. ValueError for an unknown bank or layer.
         """
         wanted, modules = tuple(banks), modules or {}
         for name, names, what in (
@@ -129,11 +131,11 @@ class Network:
         nodes = {self.runner.by_name[self.banks[bank]] for bank in wanted}
         given = (batch,) if isinstance(batch, Tensor) else batch
         with torch.set_grad_enabled(grad):
-            output, maps = self.runner.record(
-                given, nodes, modules, self.output_nodes[self.judged], grad=grad
+            values, maps = self.runner.record(
+                given, nodes, modules, self.output_nodes[self.judged], grad=grad, to_end=to_end
             )
         found = {bank: maps[self.runner.by_name[self.banks[bank]]] for bank in wanted}
-        return found | {OUTPUT: output}
+        return found | {OUTPUT: values} if values is not None else found
 
     def replaced(self, modules: Mapping[str, nn.Module]) -> fx.GraphModule:
         """A copy of the network in which `modules` compute the layers that they are named after.

@@ -80,7 +80,7 @@ def prepared(
                 front = effort.fronts(evidence, places[layer.name])
                 units = able(front, evidence.ranges, given)
             with watch.stage("families"):
-                related = effort.kin(evidence, front, given.max_fvu)
+                related = effort.kin(evidence, places[layer.name], front, given.max_fvu)
                 kin = [_able_kin(family, evidence, given) for family in related]
             with watch.stage("prices"):
                 every = _with_kin(units, kin)

@@ -22,6 +22,7 @@ from synth.fronts import Candidate
 from synth.layers import Layer
 from synth.network import Network
 from synth.outputs import as_rows, log_probabilities
+from synth.threads import each
 
 PROBES = 4096  # fit probes that prices are measured on, evenly spread: probes may be sorted. Only
 # those with doubtful answers tell, and of many candidates the luckiest on too few would be chosen.
@@ -62,12 +63,16 @@ def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Priced
     maps = [recorded[n] for n in names]
     answers = _answers(log_probabilities(as_rows(recorded["output"])), seed)
     slopes = [torch.zeros(len(answers), *m.shape, device=m.device) for m in maps]
-    for i, (scale, value) in enumerate(answers):
+
+    def fill(i: int) -> None:
+        scale, value = answers[i]
         loss = (scale * value).sum()
         found = torch.autograd.grad(loss, maps, retain_graph=True, allow_unused=True)
         for slope, part in zip(slopes, found, strict=True):
             if part is not None:
                 slope[i] = part
+
+    each(fill, range(len(answers)))
     known = (
         Priced(recorded[s].detach(), m.detach(), t)
         for s, m, t in zip(sources, maps, slopes, strict=True)

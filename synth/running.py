@@ -87,16 +87,20 @@ class Runner:
         output: fx.Node,
         *,
         grad: bool,
-    ) -> tuple[Tensor, dict[fx.Node, Tensor]]:
+        to_end: bool,
+    ) -> tuple[Tensor | None, dict[fx.Node, Tensor]]:
         """The value of `output`, and the maps of the `wanted` nodes, with modules in place.
 
-        With `grad`, what follows a wanted node reads its maps, or they would have no gradient.
+        With `grad`, what follows a wanted node reads its maps, or they would have no gradient. If
+        not `to_end`, the last wanted node is the last to run, and there is no value.
         """
         swaps = {self.linear(name): self.replacement(name, m) for name, m in modules.items()}
         skipped = {node for name in modules for node in self.inside(name)}
         values: Values = self.constants | dict(zip(self.inputs, batch, strict=True))
         maps: dict[fx.Node, Tensor] = {}
         for node in (*self.inputs, *self.steps):
+            if not to_end and len(maps) == len(wanted):
+                return None, maps
             if node in swaps:
                 swap = swaps[node]
                 values[swap.cut] = swap.module(values[swap.source])

@@ -214,9 +214,9 @@ def _searched(
         with threadpool_limits(limits=1):
             yield from each(partial(_search_unit, evidence, search), channels, workers, None)
         return
-    with _scratch(folder / FOLDER) as scratch:
-        written = files or evidence_files.write(evidence, scratch / "arrays")
-        notes = scratch / NOTES
+    with scratch(folder / FOLDER) as place:
+        written = files or evidence_files.write(evidence, place / "arrays")
+        notes = place / NOTES
         notes.mkdir()
         code = code_digest() if workers.backend in CLUSTERS else None
         function = _SearchUnit(str(written), key, search, code)
@@ -224,7 +224,7 @@ def _searched(
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def scratch(folder: Path) -> Iterator[Path]:
     """A folder inside `folder`; nothing of both is left."""
     with telling_full(folder):
         folder.mkdir(exist_ok=True)
@@ -274,7 +274,7 @@ class _SearchUnit:
                 f"a worker on {gethostname()} has another version of neuron-synth or of a library "
                 "that it uses: install there what is installed here."
             )
-        return _search_unit(_mapped(self.evidence, self.key), self.search, channel)
+        return _search_unit(mapped(self.evidence, self.key), self.search, channel)
 
 
 def _search_unit(evidence: LayerEvidence, search: Search, channel: int) -> Found:
@@ -290,7 +290,7 @@ def _search_unit(evidence: LayerEvidence, search: Search, channel: int) -> Found
 
 
 @lru_cache(maxsize=1)
-def _mapped(folder: str, key: str) -> LayerEvidence:
+def mapped(folder: str, key: str) -> LayerEvidence:
     return evidence_files.read(Path(folder))
 
 

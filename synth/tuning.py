@@ -176,8 +176,8 @@ def _responses(
 ) -> np.ndarray:
     """(3, S, U) float64: unit, program and in situ at the field's place."""
     name, source = choice.layer.name, choice.layer.source
-    original = network.record(pictures, [source, name])
-    replaced = network.record(pictures, [name], modules=modules)[name]
+    original = network.record(pictures, [source, name], to_end=False)
+    replaced = network.record(pictures, [name], modules=modules, to_end=False)[name]
     with torch.no_grad():
         program = modules[name](original[source])
     row, column = field.place

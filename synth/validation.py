@@ -30,6 +30,7 @@ from synth.splits import Part
 from synth.statistics import NonInferiority, non_inferiority
 from synth.threads import each
 
+HELD = 2**26  # numbers of all that is held for a batch: units draw their donors among its probes
 DROP_IN, APPROXIMATE, INCONCLUSIVE = "drop-in", "approximate", "inconclusive"
 JUDGED = (Status.PROGRAM, Status.ROUNDED)  # the units whose FVUs are summarised
 
@@ -196,7 +197,7 @@ class _Stream:
 
     def run(self, inputs: Inputs) -> _Run:
         """All held-out probes."""
-        batches = enumerate(inputs.cut(batch_size(_held(self.layers.values()))))
+        batches = enumerate(inputs.cut(batch_size(_held(self.layers.values()), held=HELD)))
         parts = each(lambda pair: self._batch(pair[1].batch(), pair[0]), batches)
         original, replaced, mean, resample = (
             torch.cat([p.outputs[k] for p in parts]) for k in range(4)
@@ -211,7 +212,7 @@ class _Stream:
     def _batch(self, batch: Batch, index: int) -> _Batch:
         ablated = self._ablated(batch, index)  # first: its maps are gone when others come
         original = self.network.record(batch, self.banks)
-        replaced = self.network.record(batch, self.layers, modules=self.modules)
+        replaced = self.network.record(batch, self.banks, modules=self.modules)
         outputs = (original["output"], replaced["output"], *ablated)
         rows = tuple(as_rows(output).float().cpu() for output in outputs)
         squares = {name: self._squares(name, original, replaced) for name in self.layers}
@@ -221,7 +222,7 @@ class _Stream:
         """The outputs when all replaced units are their means, and those of random fit probes."""
         generator = np.random.default_rng([self.seed, index])
         drawn = generator.integers(len(self.fit), size=len(batch[0]))
-        donors = self.network.record(self.fit.take(drawn).batch(), self.layers)
+        donors = self.network.record(self.fit.take(drawn).batch(), self.layers, to_end=False)
         resample = resample_ablation(self.choices, donors, generator)
         kinds = (self.mean, resample)
         mean, other = (self.network.record(batch, [], modules=m)["output"] for m in kinds)
@@ -231,21 +232,29 @@ class _Stream:
         self, name: str, original: Mapping[str, Tensor], replaced: Mapping[str, Tensor]
     ) -> np.ndarray:
         """(2, U) sums of squared errors, of the programs on original and on replaced sources."""
+        source, unit = self.layers[name].source, original[name]
+        situ = _square(replaced[name] - unit)
+        if torch.equal(original[source], replaced[source]):
+            return torch.stack([situ, situ]).cpu().numpy()
         with torch.no_grad():
-            local = self.modules[name](original[self.layers[name].source])
-        unit = original[name].double()
-        pairs = [((maps.double() - unit) ** 2).sum((0, 2, 3)) for maps in (local, replaced[name])]
-        return torch.stack(pairs).cpu().numpy()
+            local = self.modules[name](original[source])
+        return torch.stack([_square(local - unit), situ]).cpu().numpy()
 
     def _outside(self, original: Mapping[str, Tensor], count: int) -> np.ndarray:
         """(N,) whether a tap of a layer leaves the values that its claims were made for."""
         left = np.zeros(count, dtype=bool)
         for name, (lower, upper) in self.envelopes.items():
             layer = self.layers[name]
-            patches = layer.geometry.patches(original[layer.source]).cpu().numpy()
-            outside = ((patches < lower) | (patches > upper)).any(1)
-            left |= outside.reshape(count, -1).any(1)
+            columns = layer.geometry.columns(original[layer.source])  # (N, width, places)
+            least, most = columns.amin(2).cpu().numpy(), columns.amax(2).cpu().numpy()
+            left |= ((least < lower) | (most > upper)).any(1)
         return left
+
+
+def _square(error: Tensor) -> Tensor:
+    """(U,) float64 sums of the squares of (N, U, h, w)."""
+    norms = torch.linalg.vector_norm(error, dim=(2, 3), dtype=torch.float64)
+    return (norms**2).sum(0)
 
 
 class _Judge:

@@ -79,13 +79,16 @@ class AffineAlgebra(Algebra):
         merged: dict[TapKey, float] = {}
         try:
             for weight, value in zip(weights, values, strict=True):
-                bias = exact_sum(bias, exact_product(weight, value.bias))
+                if value.bias:
+                    bias = exact_sum(bias, exact_product(weight, value.bias))
                 for key, inner in value.weights.items():
-                    term = exact_product(weight, inner)
+                    term = weight if inner == 1.0 else exact_product(weight, inner)
                     merged[key] = exact_sum(merged[key], term) if key in merged else term
         except ValueError as error:
             raise NotAffine(str(error)) from None
-        return Affine({k: w for k, w in merged.items() if w}, bias)
+        if 0.0 in merged.values():
+            merged = {k: w for k, w in merged.items() if w}
+        return Affine(merged, bias)
 
 
 @lru_cache(maxsize=1 << 16)  # programs share their taps

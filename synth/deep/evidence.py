@@ -45,7 +45,7 @@ def deep_evidence(reach: Reach, probes: Probes, *, seed: int) -> LayerEvidence:
 def _maps(reach: Reach, inputs: Inputs) -> Iterator[Tensor]:
     """The maps of the bank, a batch at a time."""
     for batch in inputs.batches():
-        yield reach.network.record(batch, [reach.source])[reach.source]
+        yield reach.network.record(batch, [reach.source], to_end=False)[reach.source]
 
 
 def _nearest(layer: Layer, evidence: LayerEvidence) -> Layer:

@@ -23,6 +23,7 @@ from synth.kernels.forms import forms_of
 from synth.kernels.rounding import Readable, coloured, on_grids
 from synth.kernels.writing import PRECISIONS, Draft
 from synth.metric import Metric
+from synth.unit_tasks import EachUnit
 
 FEWEST = 3  # units of a family that is looked for
 LOOSE = 2.0  # times the largest FVU: as much of a unit may be left where a model is tried
@@ -40,71 +41,58 @@ def kin_of(
     fronts: Fronts,
     grammar: Grammar,
     max_fvu: float,
+    each_unit: EachUnit,
 ) -> tuple[Kin, ...]:
     """The families that may be, largest first; none where kernels are over single channels."""
     layer = evidence.layer
     mixed = is_image_like(layer) and layer.in_shape[0] // layer.groups <= CHANNELS
     if not forms_of(grammar) or not mixed:
         return ()
-    units = [_Unit.of(UnitEvidence(evidence, c, grammar)) for c in range(evidence.layer.units)]
-    table = _Table.of(units, fronts, max_fvu)
+    units = [UnitEvidence(evidence, c, grammar) for c in range(layer.units)]
+    table = _Table.of(units, fronts, max_fvu, each_unit)
     found: list[Kin] = []
     taken: set[int] = set()
     while (row := table.best(taken)) is not None:
         channels = table.members(row, taken)
         taken |= set(channels)
-        members = {c: units[c] for c in channels}
         values = {c: table.values[row, c] for c in channels}
-        model = _suited(table.models[row], members, values)
-        found.append({c: _candidates(unit, model, values[c]) for c, unit in members.items()})
+        problems = {c: problem_of(units[c], table.metrics[c]) for c in channels}
+        model = _suited(table.models[row], problems, values)
+        found.append(each_unit(_Candidates(model, values), channels))
     return tuple(found)
-
-
-@dataclass(frozen=True, eq=False)
-class _Unit:
-    """What is fitted for one unit."""
-
-    evidence: UnitEvidence
-    metric: Metric
-    problem: Problem
-    whole: float
-
-    @staticmethod
-    def of(evidence: UnitEvidence) -> "_Unit":
-        metric = wary_metric(evidence)
-        problem = problem_of(evidence, metric)
-        return _Unit(evidence, metric, problem, float(problem.goal @ problem.goal))
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
     """How well M models fit U units: `losses` (M, U), shares of what there is, and the parameters
-    `values` (K, p) of each fit; infinite where the unit's head is another."""
+    `values` (K, p) of each fit; infinite where the unit's head is another. `metrics` are what units
+    are fitted in."""
 
     models: Sequence[Model]
     owners: Sequence[int]
     losses: np.ndarray
     values: Mapping[tuple[int, int], np.ndarray]
+    metrics: Mapping[int, Metric]
     most: float
 
     @staticmethod
     def of(
-        units: Sequence[_Unit], fronts: Sequence[Sequence[Candidate]], max_fvu: float
+        units: Sequence[UnitEvidence], fronts: Fronts, max_fvu: float, each_unit: EachUnit
     ) -> "_Table":
         models: dict[tuple, tuple[Model, int]] = {}
         for channel, (unit, front) in enumerate(zip(units, fronts, strict=True)):
-            for model in models_of(front, unit.evidence, unit.problem, max_fvu):
+            for model in models_of(front, unit, max_fvu):
                 models.setdefault(model.key, (model, channel))
         known = [model for model, _ in models.values()]
         owners = [channel for _, channel in models.values()]
         losses, values = np.full((len(known), len(units)), np.inf), {}
-        for channel, unit in enumerate(units):
-            head = unit.evidence.head.op
-            able = [i for i, o in enumerate(owners) if units[o].evidence.head.op == head]
-            for row, loss, fitted in _fitted(unit, able, known):
-                losses[row, channel] = loss / unit.whole if unit.whole else np.inf
-                values[row, channel] = fitted
-        return _Table(known, owners, losses, values, LOOSE * max_fvu)
+        task = _Fits(known, [units[owner].head.op for owner in owners])
+        fits = each_unit(task, range(len(units))) if known else {}
+        for channel, (_, rows) in fits.items():
+            for row, loss, fitted in rows:
+                losses[row, channel], values[row, channel] = loss, fitted
+        metrics = {channel: metric for channel, (metric, _) in fits.items()}
+        return _Table(known, owners, losses, values, metrics, LOOSE * max_fvu)
 
     def members(self, row: int, taken: set[int]) -> list[int]:
         """The units that a model fits and that are not taken."""
@@ -121,12 +109,28 @@ class _Table:
         return -max(counted)[2] if counted else None
 
 
+@dataclass(frozen=True)
+class _Fits:
+    """For a unit its metric, and (row, share of what there is, parameters) of each of some models
+    whose own unit has the same of the `heads`."""
+
+    models: Sequence[Model]
+    heads: Sequence[str]
+
+    def __call__(self, unit: UnitEvidence) -> tuple[Metric, list[tuple[int, float, np.ndarray]]]:
+        metric = wary_metric(unit)
+        problem = problem_of(unit, metric)
+        whole = float(problem.goal @ problem.goal)
+        able = [row for row, head in enumerate(self.heads) if head == unit.head.op]
+        found = _fitted(problem, able, self.models) if whole else ()
+        return metric, [(row, loss / whole, values) for row, loss, values in found]
+
+
 def _fitted(
-    unit: _Unit, rows: Sequence[int], models: Sequence[Model]
+    problem: Problem, rows: Sequence[int], models: Sequence[Model]
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """(row, loss, parameters) of each of some models in its best turn; those of equal forms at
     once."""
-    problem = unit.problem
     by_forms: dict[tuple[int, ...], list[int]] = {}
     for row in rows:
         by_forms.setdefault(models[row].forms, []).append(row)
@@ -139,20 +143,22 @@ def _fitted(
         yield from zip(same, found.tolist(), chains.values, strict=True)
 
 
-def _suited(model: Model, members: Mapping[int, _Unit], values: Mapping[int, np.ndarray]) -> Model:
+def _suited(
+    model: Model, members: Mapping[int, Problem], values: Mapping[int, np.ndarray]
+) -> Model:
     """The model with what the members share moved on its grids while they lose less in all."""
-    problem = next(iter(members.values())).problem
+    problem = next(iter(members.values()))
     common = shared(problem, model.forms)
     places = np.argwhere(common).tolist()
 
     def lost(trials: np.ndarray) -> np.ndarray:
         """(T,) what the members lose in all with the shared parameters of trials (T, K, p)."""
         total = np.zeros(len(trials))
-        for channel, unit in members.items():
+        for channel, member in members.items():
             own = trials.copy()
             own[:, ~common] = values[channel][~common]
-            chains = chains_of(unit.problem, model.forms, own, ())
-            total += losses_of(unit.problem, chains) / unit.whole
+            chains = chains_of(member, model.forms, own, ())
+            total += losses_of(member, chains) / (member.goal @ member.goal)
         return total
 
     best = float(lost(model.values[None])[0])
@@ -174,19 +180,28 @@ def _moved(problem: Problem, model: Model, k: int, i: int, sign: int) -> np.ndar
     return values
 
 
-def _candidates(unit: _Unit, model: Model, values: np.ndarray) -> tuple[Candidate, ...]:
+@dataclass(frozen=True)
+class _Candidates:
     """The programs of a unit in the model's family: turned, or turned and moved, with named colours
-    and with free mixes, in several precisions."""
-    problem, programs = unit.problem, dict[Node, None]()
-    for free in TURNING:
-        start = np.where(named(problem, model.forms, free), values, _rested(problem, model))
-        chains = chains_of(problem, model.forms, start[None], free)
-        for chain, axes in _coloured(unit, model, polish(problem, chains, STEPS)[0]):
-            readable = Readable(on_grids(problem, chain), axes)
-            draft = Draft.of(unit.evidence, unit.metric, problem, readable)
-            written = (draft.written(precision) for precision in PRECISIONS)
-            programs |= dict.fromkeys(w.program for w in written if w is not None)
-    return tuple(judge(unit.evidence, list(programs), ["kernel"] * len(programs)))
+    and with free mixes, in several precisions. `values` are the model's parameters by channel."""
+
+    model: Model
+    values: Mapping[int, np.ndarray]
+
+    def __call__(self, evidence: UnitEvidence) -> tuple[Candidate, ...]:
+        metric, model, programs = wary_metric(evidence), self.model, dict[Node, None]()
+        problem = problem_of(evidence, metric)
+        for free in TURNING:
+            own = named(problem, model.forms, free)
+            start = np.where(own, self.values[evidence.channel], _rested(problem, model))
+            chains = chains_of(problem, model.forms, start[None], free)
+            chain = polish(problem, chains, STEPS)[0]
+            for other, axes in _coloured(problem, model, chain, axes_for(evidence)):
+                readable = Readable(on_grids(problem, other), axes)
+                draft = Draft.of(evidence, metric, problem, readable)
+                written = (draft.written(precision) for precision in PRECISIONS)
+                programs |= dict.fromkeys(w.program for w in written if w is not None)
+        return tuple(judge(evidence, list(programs), ["kernel"] * len(programs)))
 
 
 def _rested(problem: Problem, model: Model) -> np.ndarray:
@@ -196,15 +211,15 @@ def _rested(problem: Problem, model: Model) -> np.ndarray:
 
 
 def _coloured(
-    unit: _Unit, model: Model, chain: Chains
+    problem: Problem, model: Model, chain: Chains, named_axes: Sequence[Axis]
 ) -> Iterator[tuple[Chains, tuple[Axis | None, ...]]]:
     """A chain with its colours named, as it is where that is another, and over the model's mixes: a
     member has then but a gain a kernel for itself."""
-    found, axes = coloured(unit.problem, chain, axes_for(unit.evidence))
+    found, axes = coloured(problem, chain, named_axes)
     yield found, axes
     if not np.array_equal(found.mixes, chain.mixes):
         yield chain, (None,) * len(axes)
-    if unit.problem.channels > 1:
+    if problem.channels > 1:
         mixes = np.zeros_like(chain.mixes)
         mixes[0, :, :, 0] = [axis.weights for axis in model.mixes]
-        yield polish(unit.problem, replace(chain, mixes=mixes), STEPS)[0], model.mixes
+        yield polish(problem, replace(chain, mixes=mixes), STEPS)[0], model.mixes

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grammars.program import Node, linear, tap
+from grammars.program import Node, linear, tap, walk
 from grammars.siblings import pre_of
 from synth.engine import UnitEvidence
 from synth.fronts import Candidate
 from synth.kernels.colours import Axis
 from synth.kernels.fit import Chains, Problem
-from synth.kernels.forms import Form
+from synth.kernels.forms import Form, forms_of
 from synth.kernels.slots import Slots, slots_of
 
 FREE = ("angle", "phase", "dy", "dx")  # what members of a family may have for themselves
@@ -35,15 +35,14 @@ class Model:
         return self.forms, self.values.tobytes()
 
 
-def models_of(
-    front: Iterable[Candidate], unit: UnitEvidence, problem: Problem, max_fvu: float
-) -> list[Model]:
+def models_of(front: Iterable[Candidate], unit: UnitEvidence, max_fvu: float) -> list[Model]:
     """Of a unit's front the shortest sum of one kernel, and of two, that is near to it."""
     found: dict[int, Model] = {}
+    forms = forms_of(unit.grammar)
     for candidate in front:
         if max(candidate.fvu_fit, candidate.fvu_select) > max_fvu:
             continue
-        model = _model(candidate.program, unit, problem)
+        model = _model(candidate.program, unit, forms)
         if model is not None:
             found.setdefault(len(model.forms), model)
     return list(found.values())
@@ -89,17 +88,19 @@ def chains_of(
     return Chains(numbers, values, able, mixes)
 
 
-def _model(program: Node, unit: UnitEvidence, problem: Problem) -> Model | None:
+def _model(program: Node, unit: UnitEvidence, forms: Sequence[Form]) -> Model | None:
     """The kernels of a program that is a short sum of nothing else, under a head or not."""
+    numbers = {form.primitive.name: i for i, form in enumerate(forms)}
+    if not 0 < len({node for node in walk(program) if node.op in numbers}) <= LONGEST:
+        return None  # most are none, and slots take time
     found = slots_of(pre_of(program, unit.grammar), unit.scope, unit.grammar)
     if found is None:
         return None
-    numbers = {form.primitive.name: i for i, form in enumerate(problem.forms)}
     places = [place.kernel for place in found[0].places]
     kernels = [k for k in dict.fromkeys(places) if k is not None and k.op in numbers]
-    if None in places or not 0 < len(kernels) <= LONGEST:
+    if None in places:
         return None
-    values = np.zeros((len(kernels), problem.size))
+    values = np.zeros((len(kernels), max(len(form.specs) for form in forms)))
     for row, kernel in zip(values, kernels, strict=True):
         row[: len(kernel.params)] = [value for _, value in kernel.params]
     mixes = tuple(_mix(kernel, *found, unit) for kernel in kernels)

@@ -77,7 +77,7 @@ def _reached(
 ) -> np.ndarray:
     """Which pixels (H, W) the units at a place depend on."""
     (source,) = network.input_names
-    found = network.record(images, [source, layer.name], grad=True)
+    found = network.record(images, [source, layer.name], grad=True, to_end=False)
     units = found[layer.name][:, :, place[0], place[1]]
     generator = torch.Generator().manual_seed(0)  # so that no two units cancel
     weights = torch.rand(units.shape[1], generator=generator).to(units) + 0.5

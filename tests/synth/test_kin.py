@@ -14,14 +14,20 @@ from grammars.coding import family_bits, program_bits
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar, load_grammar
 from grammars.program import Node, call, linear, tap
+from synth import evidence_files
 from synth.assembly import Status, source_index
+from synth.backends import Workers
 from synth.batches import Inputs
 from synth.engine import UnitEvidence
 from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence, Probes, gather
+from synth.families import kin as kin_module
 from synth.families.kin import Kin, kin_of
 from synth.fronts import Candidate, judge
 from synth.picking import Criteria, Fronts, Picker
+from synth.search import GrammarSpec
+from synth.unit_tasks import one_by_one
+from synth.unit_workers import UnitWorkers
 
 SIDE, SIZE = 16, 7
 ANGLES, PHASES, SCALES = (0.0, 45.0, 90.0, 135.0), (0.0, 90.0), (1.0, 1.5)
@@ -86,7 +92,8 @@ def fronts(noise: float) -> tuple[tuple[Candidate, ...], ...]:
 
 @cache
 def kin(noise: float) -> tuple[Kin, ...]:
-    return kin_of(evidence(noise), fronts(noise), grammar(), 0.02)
+    found = evidence(noise), fronts(noise), grammar()
+    return kin_of(*found, 0.02, one_by_one(evidence(noise), grammar()))
 
 
 def picked(noise: float, *, families: bool = True, multiplier: float = 1e3):
@@ -131,3 +138,13 @@ def test_all_planted_units_are_one_family(noise: float) -> None:
     assert together < alone / 2
     assert all(choice.units[c].fvu_local <= 0.02 for c in family)
     assert all(choice.units[c].status is Status.PROGRAM for c in family)
+
+
+def test_workers_find_what_this_process_finds(tmp_path):
+    """A task over units comes back from other processes to the bit, in the order of channels."""
+    known, spec = evidence(0.0), GrammarSpec(tags=("core", "kernel"), plugins=False)
+    files, task = evidence_files.write(known, tmp_path / "arrays"), kin_module._Fits((), ())
+    sent = UnitWorkers(known, files, "a key", spec, Workers(jobs=2), tmp_path)(task, [2, 0, 1])
+    here = one_by_one(known, spec.load())(task, [2, 0, 1])
+    assert list(sent) == [2, 0, 1]
+    assert all(np.array_equal(sent[c][0].gram, here[c][0].gram) for c in sent)

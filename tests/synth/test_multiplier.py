@@ -97,6 +97,13 @@ def test_the_least_divergence_within_bits(bits, opaque):
     assert chosen.kl == min(p.kl for p in points if p.spoken <= bits)
 
 
+def test_no_search_where_all_that_is_known_has_few_enough_bits():
+    """Where the dearest programs are within the limit they are chosen after two walks."""
+    at, asked = toy(STEPS)
+    *_, chosen = search_bits(at, 100)
+    assert chosen.bits == 90 and len(asked) == 2
+
+
 def test_the_fewest_bits_where_none_are_few_enough():
     """Where no multiplier gives so few bits the point of fewest is chosen."""
     at, _ = toy(STEPS)

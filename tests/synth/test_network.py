@@ -267,6 +267,21 @@ def test_the_module_that_is_read_is_not_changed():
     assert torch.equal(network(x), expected)
 
 
+def test_recording_may_stop_behind_what_is_wanted():
+    """The maps are the same, there is no output, and nothing behind them runs."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3), nn.Flatten()).eval()
+    x = torch.randn(4, 1, 8, 8)
+    network = read_network(net, x)
+    ran: list[str] = []
+    plain = type(network.runner).run
+    network.runner.run = lambda node, values: (  # type: ignore[method-assign]
+        ran.append(node.name) or plain(network.runner, node, values)
+    )
+    early = network.record(x, ["0"], to_end=False)
+    assert set(early) == {"0"} and len(ran) == 2
+    assert torch.equal(early["0"], network.record(x, ["0"])["0"])
+
+
 def test_recording_does_not_see_later_writes():
     """What is recorded before an in-place operation keeps its values."""
     module, network = read_case(CASES[6])
