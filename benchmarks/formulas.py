@@ -128,7 +128,7 @@ def _evidence(module: torch.nn.Module, case: Case, seed: int) -> LayerEvidence:
     """Of the network's output as a function of its inputs."""
     inputs = inputs_of(case, FIT + SELECT, seed=seed + 2)
     network = read_network(module, inputs[:2])
-    reach = Reach(network, network.layers[-1], network.layers[0].source)
+    reach = Reach(network, network.layers[-1].name, network.layers[0].source)
     probes = Probes(Inputs([inputs[:FIT]]), Inputs([inputs[FIT:]]))
     return deep_evidence(reach, probes, seed=seed)
 

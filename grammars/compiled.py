@@ -82,7 +82,7 @@ class CompiledBank:
 
 
 def compile_bank(
-    programs: Sequence[Node], index: Mapping[TapKey, int], primitives: Grammar
+    programs: Sequence[Node], index: Mapping[TapKey, int], primitives: Mapping[str, Primitive]
 ) -> CompiledBank:
     """Compile the programs of one bank; `index` numbers all F taps that they may read.
 
