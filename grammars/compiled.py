@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,11 @@ class CompiledGroup:
     units: np.ndarray
     rows: Mapping[TapKey, np.ndarray]
 
+    @cached_property
+    def spans(self) -> Mapping[TapKey, slice | None]:
+        """Where what is read lies row after row; None where it does not."""
+        return {name: _span(rows) for name, rows in self.rows.items()}
+
     def part(self, units: Sequence[int]) -> "CompiledGroup":
         """Those of some units that are in the group, numbered by their place among them."""
         number = {unit: i for i, unit in enumerate(self.units.tolist())}
@@ -45,10 +52,29 @@ class CompiledBank:
     def units(self) -> int:
         return sum(len(g.units) for g in self.groups)
 
-    @property
+    @cached_property
     def order(self) -> np.ndarray:
         """Where unit i stands in the concatenation of the groups."""
         return np.argsort(np.concatenate([g.units for g in self.groups]), kind="stable")
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether the concatenation of the groups has the units in order."""
+        return bool((np.diff(self.order) == 1).all())
+
+    @property
+    def arranged(self) -> "CompiledBank":
+        """The same units from rows that lie as the groups read them, so that none is copied; a
+        constant joins the largest group whose skeleton leaves it as it is."""
+        bank, groups, start = _joined(self), list[CompiledGroup](), 0
+        for group in bank.groups:
+            ends = np.cumsum([start, *map(len, group.rows.values())]).tolist()
+            places = {n: np.arange(*e) for n, e in zip(group.rows, pairwise(ends), strict=True)}
+            groups.append(replace(group, rows=places))
+            start = ends[-1]
+        reads = [rows for group in bank.groups for rows in group.rows.values()]
+        order = np.concatenate([np.zeros(0, dtype=np.int64), *reads])
+        return replace(bank, weight=bank.weight[order], bias=bank.bias[order], groups=tuple(groups))
 
     def heads(self, rows: Tensor) -> Tensor:
         """Units (N, U, …) from rows (N, R, …)."""
@@ -56,8 +82,8 @@ class CompiledBank:
             return rows[:, :0]
         parts = [run_group(g, rows, self.primitives) for g in self.groups]
         together = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        if (np.diff(self.order) == 1).all():
-            return together  # in order as they are: no copy
+        if self.in_order:
+            return together  # no copy
         return together[:, torch.as_tensor(self.order, device=rows.device)]
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
@@ -102,14 +128,56 @@ def run_group(group: CompiledGroup, rows: Tensor, primitives: Mapping[str, Primi
     """The units (N, len(group.units), …) of one group from rows (N, R, …)."""
 
     def read(*key: Any) -> Tensor:
-        wanted = group.rows[key]
-        if len(wanted) == rows.shape[1] and (wanted == np.arange(len(wanted))).all():
-            return rows  # all rows in order: no copy
-        return rows[:, torch.as_tensor(wanted, device=rows.device)]
+        span = group.spans[key]
+        if span is not None:
+            return rows[:, span]  # no copy
+        return rows[:, torch.as_tensor(group.rows[key], device=rows.device)]
 
     value = evaluate(group.skeleton, TorchAlgebra(read), primitives)
     shape = (rows.shape[0], len(group.units), *rows.shape[2:])
     return torch.as_tensor(value, dtype=rows.dtype, device=rows.device).expand(shape)
+
+
+def _span(rows: np.ndarray) -> slice | None:
+    """Rows that follow one another, as a slice."""
+    if not len(rows) or (np.diff(rows) != 1).any():
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1)
+
+
+def _joined(bank: CompiledBank) -> CompiledBank:
+    """Constants as rows without weights in the largest one-row group that leaves them as they
+    are."""
+    one_row = [group for group in bank.groups if len(group.rows) == 1]
+    if not one_row:
+        return bank
+    largest = max(one_row, key=lambda group: len(group.units))
+    ((key, own),) = largest.rows.items()
+    for group in bank.groups:
+        value = None if group.rows else _kept(group.skeleton, largest.skeleton, bank.primitives)
+        if value is None:
+            continue
+        units = np.concatenate([largest.units, group.units])
+        rows = np.concatenate([own, len(bank.bias) + np.arange(len(group.units))])
+        order = np.argsort(units)
+        grown = replace(largest, units=units[order], rows={key: rows[order]})
+        others = (g for g in bank.groups if g is not largest and g is not group)
+        bias = np.append(bank.bias, np.full(len(group.units), value))
+        weight = np.pad(bank.weight, ((0, len(group.units)), (0, 0)))
+        bank = replace(bank, weight=weight, bias=bias, groups=(grown, *others))
+        largest, own = grown, rows[order]
+    return bank
+
+
+def _kept(constant: Node, skeleton: Node, primitives: Mapping[str, Primitive]) -> float | None:
+    """The value of a constant program, if a skeleton over one row gives it back."""
+
+    def at(value: float) -> float:
+        row = torch.tensor(value, dtype=torch.float64)
+        return float(evaluate(skeleton, TorchAlgebra(lambda *_: row), primitives))
+
+    value = float(evaluate(constant, TorchAlgebra(lambda *_: None), primitives))
+    return value if at(value) == value else None
 
 
 @dataclass(frozen=True, eq=False)

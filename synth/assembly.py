@@ -192,7 +192,7 @@ class RowGroups:
 def bank_module(choice: LayerChoice, grammar: Grammar) -> BankModule:
     """The module of a layer's chosen programs."""
     bank = compile_bank(choice.expanded(grammar), source_index(choice.scope), grammar)
-    return BankModule(bank, choice.layer)
+    return BankModule(bank.arranged, choice.layer)
 
 
 def assemble(network: Network, choices: Sequence[LayerChoice], grammar: Grammar) -> nn.Module:

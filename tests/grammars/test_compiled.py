@@ -51,11 +51,11 @@ def readable(program: Node) -> bool:
 @given(st.lists(programs().filter(readable), min_size=1, max_size=6), st.integers(0, 2**31))
 def test_a_bank_is_its_programs(bank, seed):
     """Column i is program i as the interpreter has it, for any mixture of programs."""
-    values = patches(seed)
-    found = compile_bank(bank, INDEX, core()).apply(values)
-    assert found.shape == (ROWS, len(bank))
-    for column, program in zip(found.T, bank, strict=True):
-        assert column == pytest.approx(alone(program, values), rel=1e-9, abs=1e-9)
+    values, compiled = patches(seed), compile_bank(bank, INDEX, core())
+    for found in (compiled.apply(values), compiled.arranged.apply(values)):
+        assert found.shape == (ROWS, len(bank))
+        for column, program in zip(found.T, bank, strict=True):
+            assert column == pytest.approx(alone(program, values), rel=1e-9, abs=1e-9)
 
 
 def relu(weight: float, source: Node) -> Node:
@@ -70,6 +70,20 @@ def test_equal_skeletons_run_together():
     assert compiled.units == 6 and len(compiled.weight) == 4
     values = patches(1)
     assert compiled.apply(values) == pytest.approx(np.stack([alone(p, values) for p in bank], 1))
+
+
+def test_an_arranged_bank_copies_nothing():
+    """Rows lie as groups read them, and constants join the head that leaves them as they are: not
+    one below zero, nor a sum."""
+    heads = [call("relu", linear([(2.0, A), (1.0, B)], c)) for c in (1.0, -1.0)]
+    plain = [heads[0], const(0.5), heads[1], const(0.0)]
+    bank = compile_bank(plain, INDEX, core()).arranged
+    assert len(bank.groups) == 1 and bank.in_order
+    mixed = [const(-0.5), *plain, linear([(3.0, A)])]
+    bank, values = compile_bank(mixed, INDEX, core()).arranged, patches(1)
+    assert sorted(len(group.units) for group in bank.groups) == [1, 1, 4]
+    assert all(span is not None for group in bank.groups for span in group.spans.values())
+    assert np.array_equal(bank.apply(values), compile_bank(mixed, INDEX, core()).apply(values))
 
 
 def test_maps_keep_their_axes():
