@@ -1,4 +1,5 @@
-"""The command `synth`: run, show, validate, check, bench, tune, coarsest, grammar, runs and clean.
+"""The command `synth`: run, show, report, validate, check, bench, tune, coarsest, grammar, runs and
+clean.
 
 Exit codes: 0 drop-in (or all well), 1 finished but not drop-in (or something rejected), 2 bad
 input, 3 stopped by a full disk, 130 stopped from the keyboard. Heavy modules are imported inside
@@ -18,6 +19,7 @@ from synth.bench_command import bench
 from synth.coarsest_command import coarsest
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
+from synth.report_command import report
 from synth.runs_command import clean, runs
 from synth.tune_command import tune
 from synth.validate_command import validate
@@ -49,7 +51,7 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-for command in (validate, bench, tune, coarsest, grammar, runs, clean):
+for command in (validate, bench, tune, coarsest, report, grammar, runs, clean):
     main.add_command(command)
 
 

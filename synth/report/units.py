@@ -1,0 +1,105 @@
+"""What the page says of one unit."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synth.display import cost_text, unit_rows
+from synth.folder import Finished, unit_label
+from synth.report.links import Links
+from synth.report.pictures import rounded
+from synth.report.unfinished import STATUS
+from synth.report.weights import drawn
+from synth.reread import Reread
+
+if TYPE_CHECKING:
+    from synth.report.looking import Looking
+
+Row = dict[str, Any]
+
+LONGEST = 4_000  # characters of a candidate that was not chosen; `synth show` has all of them
+FIGURES = ("fvu_local", "fvu_in_situ", "bound", "bound_over_std")
+CURVES = ("axis", "values", "unit", "program")
+
+
+class UnitPages:
+    """The units of one layer of a run."""
+
+    def __init__(
+        self,
+        run: Finished,
+        links: Links,
+        programs: Reread | None,
+        weight: np.ndarray | None,
+        tuned: Mapping[tuple[str, int], Row],
+        looking: "Looking | None",
+    ) -> None:
+        self.run, self.links, self.programs = run, links, programs
+        self.weight, self.tuned, self.looking = weight, tuned, looking
+
+    def unit(self, row: Row, front: Sequence[Row] | None = None) -> Row:
+        """All that is known of a unit; its `front` comes from the store unless it is given."""
+        found = self.run.front(row) if front is None else front
+        keys = ("layer", "channel", "name", "status", "program", "terms", "bits", "engine")
+        place = row["layer"], row["channel"]
+        return {
+            **{key: row.get(key) for key in keys},
+            **{key: rounded(row.get(key)) for key in FIGURES},
+            "label": unit_label(row),
+            "verdict": row["verdict"],
+            "epsilon": rounded(float(Fraction(row["epsilon"]))),
+            "family": row.get("family"),
+            "facts": [[name, text] for name, text in self._facts(row).items()],
+            "front": [_candidate(one) for one in found],
+            "sources": self.links.sources.get(row["name"], []),
+            "consumers": self.links.consumers.get(row["name"], []),
+            "kernels": self._kernels(row),
+            "tuning": _tuning(self.tuned[place]) if place in self.tuned else None,
+            "seen": self.looking.row(*place) if self.looking and "bank" not in row else None,
+        }
+
+    def words(self, rows: Sequence[Row]) -> dict[str, str]:
+        """The names in programs that stand for one unit, and which."""
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            found |= self.links.names(row["program"])
+        return {word: units[0] for word, units in found.items() if len(units) == 1}
+
+    def _facts(self, row: Row) -> dict[str, str]:
+        """What was chosen and is claimed, in the words of `synth show`; the program stands apart."""
+        if row["status"] == STATUS:
+            return {"status": row["status"]}
+        facts, beside = unit_rows(row), "front" in row  # deep programs stand beside the result
+        costs = [] if beside else self.run.costs(row)
+        facts |= {f"engine {cost['engine']}": cost_text(cost) for cost in costs}
+        left = {"program", "claim", "Z3"} if beside else {"program"}
+        return {name: text for name, text in facts.items() if name not in left}
+
+    def _kernels(self, row: Row) -> Row | None:
+        if self.weight is None:
+            return None
+        return drawn(self.weight, row["channel"], self.programs, row["program"] is not None)
+
+
+def _candidate(one: Row) -> Row:
+    text, chosen = one["program"], bool(one["chosen"])
+    long = len(text) > LONGEST and not chosen
+    figures = {key: rounded(one[key]) for key in ("fvu_fit", "fvu_select", "worst", "bound")}
+    shown = {"program": text[:LONGEST] if long else text, "cut": len(text) if long else None}
+    return shown | {"bits": one["bits"], "engine": one["engine"], "chosen": chosen} | figures
+
+
+def _tuning(row: Row) -> Row:
+    """The agreement and the curve of each family of stimuli, the preferred one first."""
+    best, families = row["prefers"], row["families"]
+    order = sorted(families, key=lambda name: name != best)
+    return {"r2": rounded(row["all"]["r2"]), "families": [_family(n, families[n]) for n in order]}
+
+
+def _family(name: str, one: Row) -> Row:
+    curve = {key: one["curve"][key] for key in CURVES}
+    for key in ("unit", "program"):
+        curve[key] = [rounded(value) for value in curve[key]]
+    return {"name": name, "r2": rounded(one["r2"]), **curve}
