@@ -50,7 +50,8 @@ class Document:
         """What one page holds: the overview, and some of the layers; the others are in `files`."""
         held = {page.head["name"]: page.packed for page in layers}
         heads = [
-            page.head | {"packed": held.get(page.head["name"]), "file": files.get(page.head["name"])}
+            page.head
+            | {"packed": held.get(page.head["name"]), "file": files.get(page.head["name"])}
             for page in self.layers
         ]
         own: Row = {"format": FORMAT, "title": self.title, "notes": list(self.notes)}
@@ -143,6 +144,9 @@ def _deep_row(layer: str, row: Row) -> Row:
         for one in row["front"]
     ]
     nothing = {"verdict": "unknown", "epsilon": "0", "domain": "", "smt_checked": False}
-    return nothing | row | {"layer": layer, "name": f"{row['unit']} over {row['source']}"} | {
-        "front": front
-    }
+    return (
+        nothing
+        | row
+        | {"layer": layer, "name": f"{row['unit']} over {row['source']}"}
+        | {"front": front}
+    )

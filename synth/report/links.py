@@ -53,7 +53,7 @@ class Links:
         return (bank, int(number)) if bank and number.isdecimal() else None
 
     def _units(self, place: Channel) -> Iterator[str]:
-        """The units that a channel is made of; none where that cannot be said channel by channel."""
+        """The units that a channel is made of; none where that cannot be said of one channel."""
         bank, channel = place
         if place in self.units:
             yield self.units[place]

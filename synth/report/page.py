@@ -22,7 +22,13 @@ _STATIC = Path(__file__).parent / "static"
 _STYLE = ("page.css",)
 _CODE = ("elements.js", "numbers.js", "charts.js", "kernels.js", "program.js", "table.js")
 _PAGES = ("overview.js", "layer.js", "unit.js", "page.js")
-_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ESCAPES = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
 
 
 def write_report(document: Document, folder: Path, *, largest: int = LARGEST) -> list[Path]:

@@ -68,7 +68,7 @@ class UnitPages:
         return {word: units[0] for word, units in found.items() if len(units) == 1}
 
     def _facts(self, row: Row) -> dict[str, str]:
-        """What was chosen and is claimed, in the words of `synth show`; the program stands apart."""
+        """What is chosen and claimed, in the words of `synth show`, but for the program."""
         if row["status"] == STATUS:
             return {"status": row["status"]}
         facts, beside = unit_rows(row), "front" in row  # deep programs stand beside the result

@@ -1,6 +1,6 @@
 // Charts as SVG: an area with two axes, and what is drawn on it.
 
-const PLOT = { width: 420, height: 260, left: 56, right: 12, top: 12, bottom: 40 };
+const PLOT = { width: 420, height: 260, left: 72, right: 12, top: 12, bottom: 40 };
 
 function scale(values, from, to, log) {
   const known = values.filter((v) => v !== null && Number.isFinite(v));
@@ -29,11 +29,15 @@ function steps(low, high) {
   return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
+// Powers of ten between two exponents; where there are few, twice and five times them as well.
 function powers(low, high) {
   const every = Math.max(1, Math.ceil((high - low) / 5));
   const found = [];
-  for (let e = Math.ceil(low); e <= high; e += every) found.push(10 ** e);
-  return found.length > 1 ? found : steps(low, high).map((e) => 10 ** e);
+  for (let e = Math.ceil(low / every) * every; e <= high; e += every) found.push(10 ** e);
+  if (found.length > 1) return found;
+  const between = [-1, 0, 1].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** (Math.floor(low) + e)))
+    .filter((v) => Math.log10(v) >= low && Math.log10(v) <= high);
+  return between.length ? between : [10 ** ((low + high) / 2)];
 }
 
 // An empty chart: `x` and `y` are {label, values, log}; gives the SVG and both scales.

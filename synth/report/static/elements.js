@@ -6,7 +6,7 @@ function grown(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -28,7 +28,7 @@ function button(text, act, attributes = {}) {
 function pairs(rows) {
   return el("dl", {}, rows.map(([name, text]) => [
     el("dt", {}, name), el("dd", {}, String(text)),
-  ]).flat());
+  ]));
 }
 
 function plainTable(columns, rows) {

@@ -1,6 +1,8 @@
 // Kernels and patches, drawn from numbers on a canvas of one pixel a number.
 
 const ACROSS = 8; // channels beside one another
+const SIZE = 260; // of what is drawn, in pixels of the screen, about
+const GAP = [128, 128, 128, 110]; // between channels
 const [BLUE, RED] = [[33, 102, 172], [200, 50, 40]]; // below and above zero
 
 function canvas(columns, rows, label, draw) {
@@ -21,15 +23,16 @@ function tiles(kernel, levels, label) {
   const down = Math.ceil(channels.length / beside);
   const width = beside * wide - 1;
   const node = canvas(width, down * high - 1, label, (pixels) => {
+    for (let i = 0; i < pixels.length; i += 4) pixels.set(GAP, i);
     levels.forEach((level, i) => {
       const [tile, place] = [Math.floor(i / (rows * columns)), i % (rows * columns)];
       const x = (tile % beside) * wide + (place % columns);
       const y = Math.floor(tile / beside) * high + Math.floor(place / columns);
       const strength = Math.round((Math.abs(level) / 127) * 255);
-      pixels.set([...(level < 0 ? BLUE : RED), Math.max(strength, 6)], 4 * (y * width + x));
+      pixels.set([...(level < 0 ? BLUE : RED), strength], 4 * (y * width + x));
     });
   });
-  const pixel = Math.max(3, Math.min(14, Math.floor(200 / width)));
+  const pixel = Math.max(3, Math.min(14, Math.floor(SIZE / width)));
   node.style.width = `${pixel * width}px`;
   return node;
 }

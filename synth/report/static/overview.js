@@ -10,10 +10,11 @@ function overviewPage(data) {
     el("h1", {}, data.title, " ", found.verdict ? el("span", { class: `verdict ${found.verdict === "drop-in" ? "good" : "open"}` }, found.verdict) : null),
     ...data.notes.map((note) => el("p", { class: "notice" }, note)),
     layers.length ? legend(found.units) : el("p", {}, "Nothing has been searched yet."),
-    found.graph.length ? section("Network", el("div", { class: "wide" }, graph(found.graph, layers))) : null,
-    layers.length ? section("Layers", layerTable(layers)) : null,
-    found.points.length ? section("Operating points", operating(found.points)) : null,
-    ...found.sections.map(toldSection),
+    el("div", { class: "sheets" },
+      found.graph.length ? section("Network", el("div", { class: "wide" }, graph(found.graph, layers))) : null,
+      layers.length ? section("Layers", layerTable(layers)) : null,
+      found.points.length ? section("Operating points", operating(found.points)) : null,
+      found.sections.map(toldSection)),
   ];
 }
 
@@ -59,8 +60,8 @@ function barParts(statuses, x, y, width, height) {
 
 function operating(points) {
   const rows = points.map((p) => [whole(p.bits), number(p.kl), number(p.agreement, 4), p.chosen ? "chosen" : ""]);
-  return el("div", { class: "beside" }, pointsChart(points),
-    plainTable(["bits", "KL on select", "agreement", ""], rows));
+  return el("div", {}, pointsChart(points), el("details", {}, el("summary", {}, plural(points.length, "point")),
+    plainTable(["bits", "KL on select", "agreement", ""], rows)));
 }
 
 // Banks in rows, each below all that it reads.

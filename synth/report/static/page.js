@@ -13,7 +13,7 @@ function unitHref(name) {
   return `${head ? place(head) : ""}#unit/${encodeURIComponent(name)}`;
 }
 
-const say = (text) => { document.querySelector(".status").textContent = text; };
+const say = (text) => { document.querySelector(".said").textContent = text; };
 
 // The units of a layer, unpacked when they are first asked for.
 function bodyOf(head) {
@@ -32,7 +32,7 @@ async function asked(address) {
   const name = decoded(rest.join("/"));
   if (kind === "layer") return layerAsked(name);
   if (kind === "unit") return unitAsked(name);
-  return { title: data.title, elements: overviewPage(data), kind: "" };
+  return { title: data.title, elements: () => overviewPage(data) };
 }
 
 function decoded(text) {
@@ -47,7 +47,8 @@ async function layerAsked(name) {
   const head = data.layers.find((one) => one.name === name);
   if (!head) return missing("layer", name);
   if (!head.packed) return elsewhere(head, layerHref(head));
-  return { title: name, elements: layerPage(head, await bodyOf(head)), at: head };
+  const body = await bodyOf(head);
+  return { title: name, elements: () => layerPage(head, body), at: head };
 }
 
 async function unitAsked(text) {
@@ -57,7 +58,7 @@ async function unitAsked(text) {
   if (!head.packed) return elsewhere(head, unitHref(name));
   const body = await bodyOf(head);
   const unit = body.units.find((one) => one.name === name);
-  return { title: name, elements: unitPage(head, body, unit), at: head };
+  return { title: name, elements: () => unitPage(head, body, unit), at: head };
 }
 
 // A unit by the layer and the number of its channel, as conv1[3].
@@ -68,9 +69,10 @@ function byLabel(text) {
 }
 
 const missing = (kind, name) =>
-  ({ title: data.title, elements: [el("h1", {}, "Not found"), el("p", {}, `This run has no ${kind} ${name}.`)] });
+  ({ title: data.title, elements: () => [el("h1", {}, "Not found"),
+    el("p", {}, `This run has no ${kind} ${name}.`)] });
 
-const elsewhere = (head, href) => ({ title: head.name, elements: [el("h1", {}, head.name),
+const elsewhere = (head, href) => ({ title: head.name, elements: () => [el("h1", {}, head.name),
   el("p", {}, el("a", { href }, `It is in ${head.file}.`))] });
 
 let turn = 0;
@@ -80,7 +82,7 @@ async function show() {
   const page = await asked(location.hash.slice(1));
   if (mine !== turn) return; // the reader has gone on
   forgetDrawings();
-  main.replaceChildren(...page.elements.filter(Boolean));
+  main.replaceChildren(...page.elements().filter(Boolean));
   document.title = page.title === data.title ? data.title : `${page.title} – ${data.title}`;
   for (const link of document.querySelectorAll("header nav a")) {
     const here = page.at && link.textContent === page.at.name;

@@ -41,7 +41,7 @@ function unitTable(units) {
 
 function unitRow(unit) {
   return el("tr", {}, COLUMNS.map((column) =>
-    el("td", { class: column.figure ? `figure ${column.key}` : column.key, "data-title": column.title },
+    el("td", { class: `${column.figure ? "figure " : ""}of-${column.key}`, "data-title": column.title },
       column.cell(unit))));
 }
 

@@ -5,14 +5,17 @@ function unitPage(head, body, unit) {
     beside(head, body, unit),
     el("h1", {}, unit.name, " ", badge(unit.status)),
     section("Program", programBlock(unit.program ?? "its own weights", body.links), memberOf(head, unit)),
-    section("Claim", pairs(unit.facts)),
-    unit.kernels ? section("Kernels", kernelRow(unit.kernels, unit.name),
-      el("p", { class: "hint" }, kernelNote(unit.kernels))) : null,
-    unit.seen ? seenSection(unit) : null,
+    el("div", { class: "sheets" },
+      section("Claim", pairs(unit.facts)),
+      unit.kernels ? section("Kernels", kernelRow(unit.kernels, unit.name),
+        el("p", { class: "hint" }, kernelNote(unit.kernels))) : null,
+      unit.seen ? seenSections(unit) : null),
     unit.tuning ? tuningSection(unit.tuning) : null,
     frontSection(unit, body.links),
-    section("Connections", linkList("reads", unit.sources), linkList("is read by", unit.consumers)),
-  ].filter(Boolean);
+    section("Connections", unit.program === null
+      ? el("p", {}, `It keeps its weights, and reads all of ${head.source ?? "its source"}.`)
+      : linkList("reads", unit.sources), linkList("is read by", unit.consumers)),
+  ];
 }
 
 // The units before and after it in the layer.
@@ -49,7 +52,7 @@ function candidate(one, place, links) {
   const figures = [`${whole(one.bits)} bits`, `FVU ${number(one.fvu_fit)} fit, ${number(one.fvu_select)} select`,
     `worst ${number(one.worst)}`, `bound ${number(one.bound)}`, one.engine ?? NOTHING];
   const item = el("details", { open: one.chosen }, el("summary", {},
-    one.chosen ? el("strong", {}, "chosen · ") : null, figures.join(" · "),
+    el("span", {}, one.chosen ? el("strong", {}, "chosen · ") : null, figures.join(" · ")),
     el("code", { class: "line-of" }, shortened(one.program, 160))));
   const fill = () => { if (item.open && item.children.length === 1) item.append(...candidateText(one, links)); };
   item.addEventListener("toggle", fill);
@@ -63,24 +66,26 @@ function candidateText(one, links) {
   return [programBlock(one.program, links), cut].filter(Boolean);
 }
 
-function seenSection(unit) {
+function seenSections(unit) {
   const [units, programs] = unit.seen.points;
+  const active = section("Most activating", strip(unit.seen.active, "It is nowhere above zero."));
+  if (unit.program === null) return active; // it is its own program
   const bound = unit.verdict === "proved" ? unit.bound : null;
-  return section("On held-out probes",
-    el("div", { class: "beside" }, el("figure", {}, scatterChart(units, programs, bound),
-      el("figcaption", {}, bound === null ? "Nothing is proved of it."
-        : `The band is the proved bound ${number(bound)}; it holds in the envelope, which some probes leave.`))),
-    strip("Most activating", unit.seen.active, unit), strip("Most disagreeing", unit.seen.apart, unit));
+  const said = bound === null ? "Nothing is proved of it."
+    : `The band is the proved bound ${number(bound)}; it holds in the envelope, which some probes leave.`;
+  return [
+    section("On held-out probes", scatterChart(units, programs, bound), el("p", { class: "hint" }, said)),
+    active,
+    section("Most disagreeing", strip(unit.seen.apart, "They are equal everywhere.")),
+  ];
 }
 
-function strip(title, peaks, unit) {
-  const figures = peaks.map((peak) => el("figure", { class: "patch" },
+function strip(peaks, otherwise) {
+  if (!peaks.length) return el("p", {}, otherwise);
+  return el("div", { class: "strip" }, peaks.map((peak) => el("figure", { class: "patch" },
     peak.patch ? patchCanvas(peak.patch, `probe ${peak.probe}`) : null,
     el("figcaption", {}, `probe ${peak.probe}`, el("br"), `unit ${number(peak.unit)}`, el("br"),
-      `program ${number(peak.program)}`)));
-  const nothing = title === "Most activating" ? "It is nowhere above zero." : "They are equal everywhere.";
-  return el("div", {}, el("h3", {}, title),
-    figures.length ? el("div", { class: "strip" }, figures) : el("p", {}, nothing));
+      `program ${number(peak.program)}`))));
 }
 
 function tuningSection(tuning) {
