@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
@@ -26,8 +26,8 @@ def found() -> str | None:
 class Browser:
     """One tab. Messages go through a pipe, each ends with a zero byte."""
 
-    def __init__(self, reads: int, writes: int) -> None:
-        self._in, self._out = os.fdopen(reads, "rb"), os.fdopen(writes, "wb")
+    def __init__(self, reads: BinaryIO, writes: BinaryIO) -> None:
+        self._in, self._out = reads, writes
         self._count, self._rest, self.events = 0, b"", list[Message]()
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
@@ -105,7 +105,8 @@ def browser(profile: Path) -> Iterator[Browser]:
     os.close(their_in)
     os.close(their_out)
     try:
-        yield Browser(our_in, our_out)
+        with os.fdopen(our_in, "rb") as reads, os.fdopen(our_out, "wb") as writes:
+            yield Browser(reads, writes)
     finally:
         process.terminate()
         process.wait(timeout=PATIENCE)

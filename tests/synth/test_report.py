@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import HOSTILE, data_of, edit, layer_of, spoil
 from typed import Home
@@ -180,6 +180,7 @@ def test_hostile_names_are_data(copied: Home) -> None:
     assert units[0]["name"] == f"{HOSTILE}_0" and len(units[0]["program"]) > 10_000
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(st.text() | st.none() | st.integers(), lambda inner: st.lists(inner, max_size=4))
 )

@@ -1,41 +1,37 @@
-// Kernels and patches, drawn from numbers on a canvas of one pixel a number.
+// Kernels and patches, drawn from numbers on canvases.
 
-const ACROSS = 8; // channels beside one another
-const SIZE = 260; // of what is drawn, in pixels of the screen, about
-const GAP = [128, 128, 128, 110]; // between channels
-const [BLUE, RED] = [[33, 102, 172], [200, 50, 40]]; // below and above zero
+const ACROSS = 8; // channels beside one another,
+const GAP = 3; // and the pixels between them
+const SIZE = 208; // of what is drawn, in pixels, about
+const ZERO = [246, 246, 246];
+const [BLUE, RED] = [[33, 102, 172], [190, 40, 35]]; // below and above zero
 
 function canvas(columns, rows, label, draw) {
   const node = el("canvas", { width: columns, height: rows, role: "img", "aria-label": label });
-  return lazily(node, () => {
-    const context = node.getContext("2d");
-    const image = context.createImageData(columns, rows);
-    draw(image.data);
-    context.putImageData(image, 0, 0);
-  });
+  return lazily(node, () => draw(node.getContext("2d")));
 }
 
 // The channels of a kernel as tiles: blue below zero, red above, as strong as the weight is large.
 function tiles(kernel, levels, label) {
   const { rows, columns, channels } = kernel;
   const beside = Math.min(channels.length, ACROSS);
-  const [wide, high] = [columns + 1, rows + 1];
-  const down = Math.ceil(channels.length / beside);
-  const width = beside * wide - 1;
-  const node = canvas(width, down * high - 1, label, (pixels) => {
-    for (let i = 0; i < pixels.length; i += 4) pixels.set(GAP, i);
-    levels.forEach((level, i) => {
-      const [tile, place] = [Math.floor(i / (rows * columns)), i % (rows * columns)];
-      const x = (tile % beside) * wide + (place % columns);
-      const y = Math.floor(tile / beside) * high + Math.floor(place / columns);
-      const strength = Math.round((Math.abs(level) / 127) * 255);
-      pixels.set([...(level < 0 ? BLUE : RED), strength], 4 * (y * width + x));
-    });
-  });
-  const pixel = Math.max(3, Math.min(14, Math.floor(SIZE / width)));
-  node.style.width = `${pixel * width}px`;
-  return node;
+  const zoom = Math.max(3, Math.min(14, Math.floor(SIZE / (beside * columns))));
+  const [wide, high] = [columns * zoom + GAP, rows * zoom + GAP];
+  const width = beside * wide - GAP;
+  const height = Math.ceil(channels.length / beside) * high - GAP;
+  const corner = (i) => {
+    const [tile, place] = [Math.floor(i / (rows * columns)), i % (rows * columns)];
+    return [(tile % beside) * wide + (place % columns) * zoom,
+      Math.floor(tile / beside) * high + Math.floor(place / columns) * zoom];
+  };
+  return canvas(width, height, label, (context) => levels.forEach((level, i) => {
+    context.fillStyle = `rgb(${shade(level / 127)})`;
+    context.fillRect(...corner(i), zoom, zoom);
+  }));
 }
+
+const shade = (level) =>
+  ZERO.map((zero, i) => Math.round(zero + Math.abs(level) * ((level < 0 ? BLUE : RED)[i] - zero)));
 
 const KINDS = ["unit", "program", "difference"];
 
@@ -55,12 +51,13 @@ function kernelNote(kernel) {
 // A part of a picture.
 function patchCanvas(patch, label) {
   const { rows, columns, colours } = patch;
-  const node = canvas(columns, rows, label, (pixels) => {
-    const bytes = bytesOf(patch.px);
+  const node = canvas(columns, rows, label, (context) => {
+    const [bytes, image] = [bytesOf(patch.px), context.createImageData(columns, rows)];
     for (let i = 0; i < rows * columns; i += 1) {
       const at = (c) => bytes[i * colours + Math.min(c, colours - 1)];
-      pixels.set([at(0), at(1), at(2), 255], 4 * i);
+      image.data.set([at(0), at(1), at(2), 255], 4 * i);
     }
+    context.putImageData(image, 0, 0);
   });
   node.style.width = `${Math.max(2, Math.floor(96 / Math.max(rows, columns))) * columns}px`;
   return node;

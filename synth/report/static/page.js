@@ -83,12 +83,18 @@ async function show() {
   if (mine !== turn) return; // the reader has gone on
   forgetDrawings();
   main.replaceChildren(...page.elements().filter(Boolean));
+  showChosen(main.querySelector(".front .chosen"));
   document.title = page.title === data.title ? data.title : `${page.title} – ${data.title}`;
   for (const link of document.querySelectorAll("header nav a")) {
     const here = page.at && link.textContent === page.at.name;
     here ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
   }
   document.documentElement.dataset.shown = location.hash || "#";
+}
+
+// The list of candidates scrolled to the one that was chosen.
+function showChosen(item) {
+  if (item) item.parentElement.scrollTop = item.offsetTop - 60;
 }
 
 async function go() {

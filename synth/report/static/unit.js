@@ -45,7 +45,8 @@ function frontSection(unit, links) {
   if (!unit.front.length) return section("Front", el("p", {}, "It was not searched, so it has no front."));
   const items = unit.front.map((one, i) => candidate(one, i, links));
   const chart = frontChart(unit.front, (i) => items[i].querySelector("summary").focus());
-  return section(`Front: ${plural(unit.front.length, "candidate")}`, chart, el("ol", { class: "front" }, items));
+  return section(`Front: ${plural(unit.front.length, "candidate")}`,
+    el("div", { class: "front-of" }, chart, el("ol", { class: "front" }, items)));
 }
 
 function candidate(one, place, links) {
