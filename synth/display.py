@@ -93,7 +93,7 @@ def source_rows(summary: Row) -> dict[str, str]:
         **_failed_row(summary),
         **_engine_rows(summary.get("engines") or {}),
         "short coverage": f"{_share(summary['short_coverage_units'])} of units",
-        **_family_row(summary["families"]),
+        **_family_row(summary.get("families") or ()),
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
         **_shuffled_row(summary),

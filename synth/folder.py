@@ -135,6 +135,8 @@ class Finished:
 
     def _in_words(self, program: str) -> str:
         """A stored program with the names that units have got since."""
+        if not self.renamed:
+            return program
         return re.sub(r"\w+", lambda m: self.renamed.get(m[0], m[0]), program)
 
     def _unknown(self, text: str) -> str:
@@ -157,9 +159,9 @@ def open_run(folder: Path) -> Finished:
     rows, directions = _rows(folder / "programs.json", "units", programs), ()
     if (path := folder / DIRECTIONS).exists():
         directions = _rows(path, "directions", _read(path), _OF_DIRECTIONS)
-    called = (programs.get(key) or {} for key in ("sources", "renamed"))
+    sources, renamed = (programs.get(key) or {} for key in ("sources", "renamed"))
     banks = tuple(programs.get("banks") or ())
-    return Finished(folder, summary, rows, directions, *called, banks)
+    return Finished(folder, summary, rows, directions, sources, renamed, banks)
 
 
 def written(folder: Path) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def document_of(
 
 def packed(value: Any) -> str:
     """A JSON-able value, compressed, as text; the page undoes it."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 

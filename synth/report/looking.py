@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROBES = 256  # of held-out, drawn once, that are looked at
 SHOWN = 6  # of the largest activations, and as many of the largest differences
-PICTURE_BYTES = 8_000_000  # that all pictures of a report take together, about
+PICTURE_BYTES = 6_000_000  # that all pictures of a report take together, about
 
 Row = dict[str, Any]
 

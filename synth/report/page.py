@@ -22,13 +22,7 @@ _STATIC = Path(__file__).parent / "static"
 _STYLE = ("page.css",)
 _CODE = ("elements.js", "numbers.js", "charts.js", "kernels.js", "program.js", "table.js")
 _PAGES = ("overview.js", "layer.js", "unit.js", "page.js")
-_ESCAPES = {
-    "<": "\\u003c",
-    ">": "\\u003e",
-    "&": "\\u0026",
-    "\u2028": "\\u2028",
-    "\u2029": "\\u2029",
-}
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def write_report(document: Document, folder: Path, *, largest: int = LARGEST) -> list[Path]:
@@ -51,9 +45,8 @@ def write_report(document: Document, folder: Path, *, largest: int = LARGEST) ->
 
 
 def escaped(value: Any) -> str:
-    """JSON that may stand in a script element, whatever texts it holds."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(str.maketrans(_ESCAPES))
+    """JSON in ASCII that may stand in a script element, whatever texts it holds."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
 
 
 def _text(document: Document, layers: Sequence[LayerPage], files: dict[str, str]) -> str:

@@ -103,8 +103,8 @@ def _peaks(size: np.ndarray, unit: np.ndarray, program: np.ndarray, width: int) 
 
 def _joined(parts: Sequence[Responses]) -> Responses:
     points = np.concatenate([p.points for p in parts])
-    pair = [[p.active for p in parts], [p.apart for p in parts]]
-    return Responses(points, *map(_joined_peaks, pair))
+    active, apart = [p.active for p in parts], [p.apart for p in parts]
+    return Responses(points, _joined_peaks(active), _joined_peaks(apart))
 
 
 def _joined_peaks(parts: Sequence[Peaks]) -> Peaks:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-LONGEST = 4_000  # characters of a candidate that was not chosen; `synth show` has all of them
+LONGEST = 1_500  # characters of a candidate that was not chosen; `synth show` has all of them
 FIGURES = ("fvu_local", "fvu_in_situ", "bound", "bound_over_std")
 CURVES = ("axis", "values", "unit", "program")
 

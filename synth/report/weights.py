@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 
 from grammars.hoist import hoist
 from synth.folder import Finished
@@ -17,8 +18,6 @@ FILE = "units.safetensors"
 def weights_of(run: Finished, layer: str) -> np.ndarray | None:
     """The weights (U, C, h, w) of a layer that reads maps through a window of several places; None
     of other layers, of directions, and where nothing is claimed."""
-    from safetensors.numpy import safe_open
-
     path = run.folder / FILE
     if not path.exists() or "bank" in run.layers[layer][0]:
         return None

@@ -72,6 +72,10 @@ function tick(x, y, value) {
 const dot = (x, y, title, kind = "") =>
   svg("circle", { cx: x, cy: y, r: kind ? 6 : 4, class: `dot ${kind}` }, svg("title", {}, title));
 
+// What was chosen is drawn over the others.
+const chosenLast = (dots) =>
+  [...dots].sort((a, b) => a.classList.contains("chosen") - b.classList.contains("chosen"));
+
 const line = (points, kind) =>
   svg("polyline", { points: points.map((p) => p.join(",")).join(" "), class: `line ${kind}` });
 
@@ -81,9 +85,10 @@ function pointsChart(points) {
     { label: "bits", values: points.map((p) => p.bits) },
     { label: "KL on select, nats", values: points.map((p) => p.kl), log: true });
   const places = points.map((p) => [chart.x(p.bits), chart.y(p.kl)]);
-  chart.inside.append(line(places, "thin"), ...points.map((p, i) => dot(...places[i],
+  const dots = points.map((p, i) => dot(...places[i],
     `${whole(p.bits)} bits, KL ${number(p.kl)}, agreement ${number(p.agreement, 4)}`,
-    p.chosen ? "chosen" : "")));
+    p.chosen ? "chosen" : ""));
+  chart.inside.append(line(places, "thin"), ...chosenLast(dots));
   return chart.frame;
 }
 
@@ -94,12 +99,13 @@ function frontChart(front, pick) {
   const chart = plot("Front: bits against FVU on select",
     { label: "bits", values: shown.map(([c]) => c.bits) },
     { label: "FVU on select", values: shown.map(([c]) => c.fvu_select), log: true });
-  for (const [one, place] of shown) {
+  const dots = shown.map(([one, place]) => {
     const title = `${whole(one.bits)} bits, FVU ${number(one.fvu_select)}, ${one.engine}`;
     const spot = dot(chart.x(one.bits), chart.y(one.fvu_select), title, one.chosen ? "chosen" : "");
     spot.addEventListener("click", () => pick(place));
-    chart.inside.append(spot);
-  }
+    return spot;
+  });
+  chart.inside.append(...chosenLast(dots));
   return chart.frame;
 }
 

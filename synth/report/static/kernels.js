@@ -1,9 +1,10 @@
 // Kernels and patches, drawn from numbers on canvases.
 
 const ACROSS = 8; // channels beside one another,
-const GAP = 3; // and the pixels between them
+const GAP = 5; // and the pixels between them, of which a frame takes two
 const SIZE = 208; // of what is drawn, in pixels, about
-const ZERO = [246, 246, 246];
+const ZERO = [252, 252, 252];
+const FRAME = "rgb(150, 155, 162)";
 const [BLUE, RED] = [[33, 102, 172], [190, 40, 35]]; // below and above zero
 
 function canvas(columns, rows, label, draw) {
@@ -17,17 +18,23 @@ function tiles(kernel, levels, label) {
   const beside = Math.min(channels.length, ACROSS);
   const zoom = Math.max(3, Math.min(14, Math.floor(SIZE / (beside * columns))));
   const [wide, high] = [columns * zoom + GAP, rows * zoom + GAP];
-  const width = beside * wide - GAP;
-  const height = Math.ceil(channels.length / beside) * high - GAP;
-  const corner = (i) => {
-    const [tile, place] = [Math.floor(i / (rows * columns)), i % (rows * columns)];
-    return [(tile % beside) * wide + (place % columns) * zoom,
-      Math.floor(tile / beside) * high + Math.floor(place / columns) * zoom];
-  };
-  return canvas(width, height, label, (context) => levels.forEach((level, i) => {
-    context.fillStyle = `rgb(${shade(level / 127)})`;
-    context.fillRect(...corner(i), zoom, zoom);
-  }));
+  const down = Math.ceil(channels.length / beside);
+  const tile = (i) => [1 + (i % beside) * wide, 1 + Math.floor(i / beside) * high];
+  return canvas(beside * wide - GAP + 2, down * high - GAP + 2, label, (context) => {
+    channels.forEach((_, i) => {
+      const [x, y] = tile(i);
+      context.fillStyle = FRAME;
+      context.fillRect(x - 1, y - 1, columns * zoom + 2, rows * zoom + 2);
+      cells(context, kernel, levels, i, x, y, zoom);
+    });
+  });
+}
+
+function cells(context, { rows, columns }, levels, channel, x, y, zoom) {
+  for (let i = 0; i < rows * columns; i += 1) {
+    context.fillStyle = `rgb(${shade(levels[channel * rows * columns + i] / 127)})`;
+    context.fillRect(x + (i % columns) * zoom, y + Math.floor(i / columns) * zoom, zoom, zoom);
+  }
 }
 
 const shade = (level) =>

@@ -113,7 +113,7 @@ function graphNode(bank, place, head) {
   const box = svg("rect", { x, y, width: NODE.width, height, rx: 6, class: `node ${bank.kind}` });
   const middle = x + NODE.width / 2;
   const line = (text, dy, kind) => svg("text", { x: middle, y: y + dy, "text-anchor": "middle", class: kind }, text);
-  const told = bank.operation ? `${bank.operation} · ${bank.name}` : bank.name;
+  const told = [bank.operation, bank.name].filter((text, i, all) => text && all.indexOf(text) === i).join(" · ");
   const name = line(shortened(told, 28), 19, "name");
   if (!head) return svg("g", {}, box, name, svg("title", {}, `${bank.kind} ${told}`));
   const figures = line(`${plural(head.units.length, "unit")} · ${whole(head.bits)} bits`, 37, "small");

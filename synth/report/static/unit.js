@@ -73,13 +73,16 @@ function seenSections(unit) {
   if (unit.program === null) return active; // it is its own program
   const bound = unit.verdict === "proved" ? unit.bound : null;
   const said = bound === null ? "Nothing is proved of it."
-    : `The band is the proved bound ${number(bound)}; it holds in the envelope, which some probes leave.`;
+    : `The band is the proved bound ${number(bound)}${wideNote(units, bound)}; it holds in the envelope, which some probes leave.`;
   return [
     section("On held-out probes", scatterChart(units, programs, bound), el("p", { class: "hint" }, said)),
     active,
     section("Most disagreeing", strip(unit.seen.apart, "They are equal everywhere.")),
   ];
 }
+
+const wideNote = (values, bound) =>
+  (bound > Math.max(...values) - Math.min(...values) ? ", wider than what is shown" : "");
 
 function strip(peaks, otherwise) {
   if (!peaks.length) return el("p", {}, otherwise);
