@@ -48,6 +48,7 @@ class UnitPages:
             **{key: row.get(key) for key in keys},
             **{key: rounded(row.get(key)) for key in FIGURES},
             "label": unit_label(row),
+            "instead": _instead(row),
             "verdict": row["verdict"],
             "epsilon": rounded(float(Fraction(row["epsilon"]))),
             "family": row.get("family"),
@@ -81,6 +82,14 @@ class UnitPages:
         if self.weight is None:
             return None
         return drawn(self.weight, row["channel"], self.programs, row["program"] is not None)
+
+
+def _instead(row: Row) -> str:
+    """What is said where there is no program."""
+    if row["status"] == STATUS:
+        return "nothing is chosen yet"
+    beside = "bank" in row or "front" in row  # directions and deep programs stand for no unit
+    return "no candidate passes" if beside else "its own weights"
 
 
 def _candidate(one: Row) -> Row:

@@ -149,6 +149,24 @@ def test_families_are_one_card(pictured: Path, tmp_path: Path) -> None:
     assert "for gain in (0.5, 0.75)" in card["text"]
 
 
+def test_programs_over_earlier_banks(copied: Home) -> None:
+    """A unit of deep.json stands beside the result, with its own front and no claim."""
+    run, front = copied.folder / "run", {"bits": 9, "fvu_fit": 0.1, "fvu_select": None}
+    row = {"layer": "fc2", "unit": "fc2_1", "source": "input_1", "channel": 1, "status": "opaque"}
+    row |= dict.fromkeys(("program", "family", "terms", "fvu_in_situ")) | {"fvu_local": 0.0}
+    row |= {
+        "bits": 225,
+        "engine": "none",
+        "front": [front | {"program": "0.5", "engine": "linear"}],
+    }
+    (run / "deep.json").write_text(json.dumps({"units": [row]}))
+    assert copied("report", "run", "--no-probes").exit_code == 0
+    (unit,) = layer_of(run / "report.html", "fc2 over input_1")["units"]
+    assert unit["name"] == "fc2_1 over input_1" and unit["instead"] == "no candidate passes"
+    assert [c["program"] for c in unit["front"]] == ["0.5"]
+    assert "claim" not in dict(unit["facts"])
+
+
 def test_a_run_that_was_cut_off(copied: Home) -> None:
     """Its units are there with their fronts, and the page says that nothing is chosen."""
     (copied.folder / "run" / "summary.json").unlink()

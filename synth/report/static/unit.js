@@ -4,7 +4,7 @@ function unitPage(head, body, unit) {
   return [
     beside(head, body, unit),
     el("h1", {}, unit.name, " ", badge(unit.status)),
-    section("Program", programBlock(unit.program ?? "its own weights", body.links), memberOf(head, unit)),
+    section("Program", unit.program === null ? el("p", {}, unit.instead) : programBlock(unit.program, body.links), memberOf(head, unit)),
     el("div", { class: "sheets" },
       section("Claim", pairs(unit.facts)),
       unit.kernels ? section("Kernels", kernelRow(unit.kernels, unit.name),
@@ -12,9 +12,8 @@ function unitPage(head, body, unit) {
       unit.seen ? seenSections(unit) : null),
     unit.tuning ? tuningSection(unit.tuning) : null,
     frontSection(unit, body.links),
-    section("Connections", unit.program === null
-      ? el("p", {}, `It keeps its weights, and reads all of ${head.source ?? "its source"}.`)
-      : linkList("reads", unit.sources), linkList("is read by", unit.consumers)),
+    section("Connections", unit.program === null ? null : linkList("reads", unit.sources),
+      linkList("is read by", unit.consumers)),
   ];
 }
 
