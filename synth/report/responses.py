@@ -85,10 +85,9 @@ def _looked(unit: np.ndarray, program: np.ndarray, generator: np.random.Generato
     """Of maps (n, U, h, w) of a batch."""
     count, _, height, width = unit.shape
     drawn = generator.integers(height * width, size=count)
-    flat = [maps.reshape(*maps.shape[:2], -1) for maps in (unit, program)]
-    points = np.stack([maps[np.arange(count), :, drawn] for maps in flat], axis=1)
-    sizes = flat[0], np.abs(flat[0] - flat[1])
-    active, apart = (_peaks(size, *flat, width) for size in sizes)
+    first, second = (maps.reshape(*maps.shape[:2], -1) for maps in (unit, program))
+    points = np.stack([maps[np.arange(count), :, drawn] for maps in (first, second)], axis=1)
+    active, apart = (_peaks(s, first, second, width) for s in (first, np.abs(first - second)))
     return Responses(points, active, apart)
 
 
