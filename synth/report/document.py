@@ -131,7 +131,7 @@ def _deep(run: Finished, links: Links) -> Iterator[LayerPage]:
     for (layer, source), rows in layers.items():
         name = f"{layer} over {source}"
         own = [_deep_row(name, row) for row in rows]
-        pages = UnitPages(run, links, None, None, {}, None)
+        pages = UnitPages(run, links)
         units = [pages.unit(row, front=row["front"]) for row in own]
         body = {"units": units, "families": [], "links": pages.words(own)}
         yield LayerPage(_head(name, source, "units", own, units), packed(finite(body)))

@@ -1,7 +1,7 @@
 """Which units a unit's program reads, and which programs read it: through views as well."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ class Links:
         self._banks = {bank["name"]: bank for bank in run.banks}
         self._called = {bank["called"]: bank["name"] for bank in run.banks if bank.get("called")}
         self._places = {name: place for place, name in self.units.items()}
+        self._through: dict[Channel, tuple[str, ...]] = {}
 
     def names(self, program: str | None) -> dict[str, list[str]]:
         """The names in a program that stand for units, directly or through views, and which."""
@@ -52,28 +53,25 @@ class Links:
         bank = self._called.get(stem)
         return (bank, int(number)) if bank and number.isdecimal() else None
 
-    def _units(self, place: Channel) -> Iterator[str]:
+    def _units(self, place: Channel) -> tuple[str, ...]:
         """The units that a channel is made of; none where that cannot be said of one channel."""
-        bank, channel = place
         if place in self.units:
-            yield self.units[place]
-            return
+            return (self.units[place],)
+        if place not in self._through:
+            units = (unit for above in self._above(place) for unit in self._units(above))
+            self._through[place] = tuple(dict.fromkeys(units))
+        return self._through[place]
+
+    def _above(self, place: Channel) -> Iterator[Channel]:
+        """The channels that a channel of a view is made of."""
+        bank, channel = place
         row = self._banks.get(bank, {})
-        if row.get("passes") == "same":
-            for source in row["reads"]:
-                yield from self._units((source, channel))
-        elif row.get("passes") == "joined":
-            yield from self._units(self._joined(row, channel))
-
-    def _joined(self, row: Row, channel: int) -> Channel:
-        """Where a channel of joined banks comes from."""
-        for source in row["reads"]:
+        for source in row.get("reads", ()) if row.get("passes") else ():
             count = self._banks[source]["channels"]
-            if channel < count:
-                return source, channel
-            channel -= count
-        return row["name"], -1  # of another program's file: no unit has it
+            if 0 <= channel < count:
+                yield source, channel
+            channel -= count if row["passes"] == "joined" else 0
 
 
-def _unique(lists: Iterator[Sequence[str]] | Any) -> list[str]:
+def _unique(lists: Iterable[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names))

@@ -14,8 +14,8 @@ from synth.folder import BEHAVIOUR, Finished
 from synth.report.pictures import rounded
 
 Row = dict[str, Any]
-Rows = Sequence[Mapping[str, Any]]
 
+CONTROL_COLUMNS = ("on held-out", "bits", "KL", "agreement", "accuracy")
 TITLES = {
     "random": "random programs of equal bits",
     "rounding": "plain rounding at equal bits",
@@ -69,14 +69,11 @@ def sections(run: Finished) -> Iterator[Row]:
         yield from _behaviour(json.loads(path.read_text(encoding="utf-8")))
 
 
-CONTROL_COLUMNS = ("on held-out", "bits", "KL", "agreement", "accuracy")
-
-
 def _controls(summary: Mapping[str, Any]) -> Iterator[list[str]]:
     """The replacement, and what stands beside it."""
-    yield ["original", f"{summary['bits_original']:,}", "0", "1", *_share(summary, "original")]
+    yield ["original", f"{summary['bits_original']:,}", "0", "1", _accuracy(summary, "original")]
     figures = [number(summary["kl_mean"]), number(summary["agreement"], 4)]
-    yield ["replacement", f"{summary['bits']:,}", *figures, *_share(summary, "replaced")]
+    yield ["replacement", f"{summary['bits']:,}", *figures, _accuracy(summary, "replaced")]
     for name, title in TITLES.items():
         row = (summary.get("controls") or {}).get(name)
         if row is not None:
@@ -89,8 +86,8 @@ def _controls(summary: Mapping[str, Any]) -> Iterator[list[str]]:
         yield ["the same search on shuffled weights", bits, kl, "–", "–"]
 
 
-def _share(summary: Mapping[str, Any], which: str) -> list[str]:
-    return [number(summary[f"accuracy_{which}"], 4)]
+def _accuracy(summary: Mapping[str, Any], which: str) -> str:
+    return number(summary[f"accuracy_{which}"], 4)
 
 
 def _opaque(summary: Mapping[str, Any]) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """What the page says of one unit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -24,20 +25,17 @@ FIGURES = ("fvu_local", "fvu_in_situ", "bound", "bound_over_std")
 CURVES = ("axis", "values", "unit", "program")
 
 
+@dataclass(frozen=True, eq=False)
 class UnitPages:
-    """The units of one layer of a run."""
+    """The units of one layer of a run: its programs as trees, its weights (U, C, h, w) if they can
+    be drawn, the rows of tuning.json by layer and channel, and what was seen on probes."""
 
-    def __init__(
-        self,
-        run: Finished,
-        links: Links,
-        programs: Reread | None,
-        weight: np.ndarray | None,
-        tuned: Mapping[tuple[str, int], Row],
-        looking: "Looking | None",
-    ) -> None:
-        self.run, self.links, self.programs = run, links, programs
-        self.weight, self.tuned, self.looking = weight, tuned, looking
+    run: Finished
+    links: Links
+    programs: Reread | None = None
+    weight: np.ndarray | None = None
+    tuned: Mapping[tuple[str, int], Row] = field(default_factory=dict)
+    looking: "Looking | None" = None
 
     def unit(self, row: Row, front: Sequence[Row] | None = None) -> Row:
         """All that is known of a unit; its `front` comes from the store unless it is given."""

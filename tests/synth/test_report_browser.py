@@ -10,6 +10,10 @@ import pytest
 from reports import HOSTILE, spoil
 from typed import Home
 
+from synth.folder import open_run
+from synth.report.document import document_of
+from synth.report.page import write_report
+
 pytestmark = pytest.mark.skipif(
     driven.found() is None, reason=f"no browser: none of {', '.join(driven.NAMES)} is on the PATH"
 )
@@ -142,6 +146,21 @@ def test_hostile_names_do_not_run(tab: driven.Browser, copied: Home) -> None:
     assert tab.value("document.querySelector('pre').textContent.length") > 10_000
     assert tab.value("typeof window.ran") == "undefined"
     assert tab.value("document.querySelectorAll('main script, main img').length") == 0
+    assert tab.complaints() == []
+
+
+def test_a_report_in_parts(tab: driven.Browser, page: Path, tmp_path: Path) -> None:
+    """The index leads to the file of a layer, and a unit there to one of another file."""
+    first, *_ = write_report(document_of(open_run(page.parent)), tmp_path, largest=1000)
+    tab.open(first)
+    tab.value("document.querySelectorAll('header nav a')[1].click()")
+    tab.wait("document.querySelector('h1')?.textContent === 'fc2'")
+    assert tab.value("location.pathname").endswith("report_2.html")
+    tab.open(tmp_path / "report_2.html", "#unit/fc2_0")
+    tab.value("document.querySelector('.program a').click()")
+    tab.wait(
+        "location.pathname.endsWith('report_1.html') && Boolean(document.querySelector('pre'))"
+    )
     assert tab.complaints() == []
 
 

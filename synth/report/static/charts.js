@@ -10,7 +10,7 @@ function scale(values, from, to, log) {
   const floor = positive.length < known.length ? least / 3 : least; // where zeros stand
   const inner = linear(Math.log10(floor), Math.log10(Math.max(...positive, floor)), from, to);
   const at = (v) => inner.at(Math.log10(Math.max(v, floor)));
-  return { at, ticks: powers(inner.low, inner.high), low: floor };
+  return { at, ticks: powers(inner.low, inner.high) };
 }
 
 function linear(low, high, from, to) {
