@@ -10,6 +10,7 @@ from synth.folder import Finished
 Row = Mapping[str, Any]
 Channel = tuple[str, int]
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -51,7 +52,7 @@ class Links:
             return self._places[word]
         stem, _, number = word.rpartition("_")
         bank = self._called.get(stem)
-        return (bank, int(number)) if bank and number.isdecimal() else None
+        return (bank, int(number)) if bank and _NUMBER.fullmatch(number) else None
 
     def _units(self, place: Channel) -> tuple[str, ...]:
         """The units that a channel is made of; none where that cannot be said of one channel."""

@@ -262,7 +262,7 @@ def test_links_go_through_views(reported: Path) -> None:
         {"name": "turned", "called": "turned", "channels": 8, "reads": ["cat"], "passes": None},
     ]
     object.__setattr__(found, "banks", tuple(banks))
-    names = Links(found).names("relu(cat_4 + pool_1 - cat_5 + turned_2 + cat_80)")
+    names = Links(found).names(f"relu(cat_4 + pool_1 - cat_5 + turned_2 + cat_80{'0' * 5000})")
     assert names == {"cat_4": ["fc1_4"], "pool_1": ["fc1_1"], "cat_5": ["fc2_0"]}
 
 
