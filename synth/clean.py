@@ -4,7 +4,7 @@ from pathlib import Path
 
 from synth.database import backup_path
 from synth.errors import InputError
-from synth.folder import DEEP, DIRECTIONS, LATER, RESULT_FILES
+from synth.folder import DEEP, DIRECTIONS, LATER, REPORT_PARTS, RESULT_FILES
 from synth.leftovers import working
 from synth.runs import read_run
 from synth.store import FILE_NAME, Store
@@ -48,7 +48,7 @@ def clean_all(folder: Path) -> tuple[int, list[str]]:
     before = read_run(folder).size
     with working(folder):
         others = {p.name for p in folder.iterdir()} - _ours(folder)
-        for path in (*_copies(folder), *(folder / name for name in MADE)):
+        for path in (*_copies(folder), *_made(folder)):
             path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
@@ -59,7 +59,12 @@ def clean_all(folder: Path) -> tuple[int, list[str]]:
 def _ours(folder: Path) -> set[str]:
     from synth.lock import FILE_NAME as LOCK
 
-    return {LOCK, *MADE, *(path.name for path in _copies(folder))}
+    return {LOCK, *(path.name for path in (*_copies(folder), *_made(folder)))}
+
+
+def _made(folder: Path) -> list[Path]:
+    """What a run keeps, in which the store comes last."""
+    return [*folder.glob(REPORT_PARTS), *(folder / name for name in MADE)]
 
 
 def _copies(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from synth.coarsest_command import coarsest
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
 from synth.prove_command import prove
+from synth.report_command import report
 from synth.runs_command import clean, runs
 from synth.tune_command import tune
 from synth.validate_command import validate
@@ -52,7 +53,10 @@ def main() -> None:
     """Write the source of a trained network: a short, proved program for every unit."""
 
 
-for command in (validate, assemble, prove, bench, tune, coarsest, grammar, runs, clean):
+for command in (
+    *(report, validate, assemble, prove, bench),
+    *(tune, coarsest, grammar, runs, clean),
+):
     main.add_command(command)
 
 

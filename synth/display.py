@@ -43,7 +43,7 @@ def _show(what: RenderableType) -> None:
 
 def print_result(summary: Row, folder: Path, files: Iterable[str]) -> None:
     """The result of a run, and where it was written."""
-    _show(_pairs({**held_out_rows(summary), **_source_rows(summary)}))
+    _show(_pairs({**held_out_rows(summary), **source_rows(summary)}))
     for name in files:
         print(f"  {_near(folder / name)}")
 
@@ -87,7 +87,8 @@ def _failed_row(summary: Row) -> dict[str, str]:
     }
 
 
-def _source_rows(summary: Row) -> dict[str, str]:
+def source_rows(summary: Row) -> dict[str, str]:
+    """What was written and what is claimed of it, in words."""
     units = summary["units"]
     counts = ", ".join(f"{count} {status}" for status, count in units.items())
     share = summary["bits"] / summary["bits_original"]
@@ -98,7 +99,7 @@ def _source_rows(summary: Row) -> dict[str, str]:
         **_failed_row(summary),
         **_engine_rows(summary.get("engines") or {}),
         "short coverage": f"{_share(summary['short_coverage_units'])} of units",
-        **_family_row(summary["families"]),
+        **_family_row(summary.get("families") or ()),
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
         **_shuffled_row(summary),
@@ -111,7 +112,7 @@ def _source_rows(summary: Row) -> dict[str, str]:
     }
 
 
-def _cost(cost: Row) -> str:
+def cost_text(cost: Row) -> str:
     """What one engine did for a unit, in words."""
     done = [f"{cost['proposed']} programs in {cost['seconds']:.2g} s"] if cost["proposed"] else []
     return "; ".join([*done, *filter(None, [cost["reason"]])]) or "no programs"
@@ -199,8 +200,8 @@ def print_units(layers: Mapping[str, Sequence[Row]]) -> None:
 
 def print_unit(row: Row, front: Sequence[Row], costs: Sequence[Row]) -> None:
     """One unit: what was chosen and what is claimed of it, what the engines took, and its front."""
-    asked = {f"engine {cost['engine']}": _cost(cost) for cost in costs}
-    _show(_pairs(_unit_rows(row) | asked))
+    asked = {f"engine {cost['engine']}": cost_text(cost) for cost in costs}
+    _show(_pairs(unit_rows(row) | asked))
     if not front:
         print("It was not searched, so it has no front.")
         return
@@ -287,7 +288,8 @@ def _verdict(row: Row) -> str:
     return row["verdict"] + (" + Z3" if row["smt_checked"] else "")
 
 
-def _unit_rows(row: Row) -> dict[str, str]:
+def unit_rows(row: Row) -> dict[str, str]:
+    """What was chosen for a unit, and what is claimed of it, in words."""
     epsilon = number(float(Fraction(row["epsilon"])))
     what = "direction" if "bank" in row else "unit"
     claim = f"sup |{what} − program| ≤ ε = {epsilon} over the {row['domain']}"

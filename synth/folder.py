@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,10 @@ TUNING = "tuning.json"
 PROOFS = "proofs.json"
 BEHAVIOUR = "behaviour.json"
 CURVE = "curve.json"
-LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE)
-"""There only after `synth tune`, `prove`, `validate --full` or `assemble --curve`."""
+REPORT = "report.html"
+LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE, REPORT)
+"""There only after `synth tune`, `prove`, `validate --full`, `assemble --curve` or `report`,"""
+REPORT_PARTS = "report_[0-9]*.html"  # and these after the last, of large runs
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
 _OF_DIRECTIONS = {"bank", "called", "source"}
@@ -47,7 +48,8 @@ class Finished:
 
     `rows` are those of programs.json, `directions` those of directions.json, if there is one.
     `sources` is what programs call the whole bank that a layer reads, and `renamed` has the names
-    that stand for those of layer and channel, under which the store keeps its fronts.
+    that stand for those of layer and channel, under which the store keeps its fronts. `banks` says
+    how the layers hang together (`synth.banks`); runs of older versions have none.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class Finished:
     directions: tuple[Row, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    banks: tuple[Row, ...] = ()
 
     @cached_property
     def grammar(self) -> Any:
@@ -70,6 +73,11 @@ class Finished:
             return load_grammar(files=files, tags=search["tags"], installed=search["plugins"])
         except (GrammarError, KeyError, TypeError):  # they are elsewhere, or the run is an old one
             return load_grammar(tags=None)
+
+    @cached_property
+    def certified(self) -> Row:
+        """The certificates, and what they say of the layers. Raises InputError: damaged."""
+        return _read(self.folder / "certificates.json")
 
     @property
     def claims(self) -> tuple[Row, ...]:
@@ -127,10 +135,12 @@ class Finished:
         """What the store has of a unit: of the kind that belongs to that of its front."""
         label, kind = unit_label(row), DIRECTION_FRONT if "bank" in row else FRONT
         with Store(self.folder, create=False) as store:
-            return [item.payload for item in store.items(kind_of(kind)) if item.name == label]
+            return [item.payload for item in store.items(kind_of(kind), label)]
 
     def _in_words(self, program: str) -> str:
         """A stored program with the names that units have got since."""
+        if not self.renamed:
+            return program
         return re.sub(r"\w+", lambda m: self.renamed.get(m[0], m[0]), program)
 
     def _unknown(self, text: str) -> str:
@@ -153,8 +163,9 @@ def open_run(folder: Path) -> Finished:
     rows, directions = _rows(folder / "programs.json", "units", programs), ()
     if (path := folder / DIRECTIONS).exists():
         directions = _rows(path, "directions", _read(path), _OF_DIRECTIONS)
-    called = (programs.get(key) or {} for key in ("sources", "renamed"))
-    return Finished(folder, summary, rows, directions, *called)
+    sources, renamed = (programs.get(key) or {} for key in ("sources", "renamed"))
+    banks = tuple(programs.get("banks") or ())
+    return Finished(folder, summary, rows, directions, sources, renamed, banks)
 
 
 def written(folder: Path) -> tuple[str, ...]:
@@ -181,7 +192,7 @@ def check_run(run: Finished) -> tuple[list[str], list[tuple[str, str]]]:
         r for r in run.claims if r["verdict"] == "proved" and r.get("trust") not in UNCERTIFIED
     ]
     claimed = {unit_label(row): row for row in proved}
-    certificates = _certificates(run.folder)
+    certificates = _certificates(run)
     for label, row in claimed.items():
         if label not in refused and (reason := _mismatch(run, row, certificates.get(label))):
             refused[label] = reason
@@ -203,40 +214,18 @@ def _mismatch(run: Finished, row: Row, certificate: Row | None) -> str | None:
 
 def _expanded(run: Finished, row: Row) -> str | None:
     """The program of a unit free of siblings and kernels, as text; None where it cannot be read."""
-    from grammars.siblings import expand
-    from grammars.text import format_program, parse_program
-    from synth.unfolding import unfolded
+    from synth.reread import Reread
 
-    siblings, own = run.layers[row["layer"]], f"units of {row['layer']}"
     try:
-        grammar, names, window = run.grammar, *_source(run, row["layer"], own)
-
-        def program(channel: int) -> Any:
-            return parse_program(siblings[channel]["program"], names, grammar)
-
-        plain = expand(program(row["channel"]), own, program, grammar)
-        return format_program(unfolded(plain, window, grammar), names, grammar, full=True)
+        programs = Reread(run, row["layer"])
+        return programs.text(programs.plain(row["channel"]))
     except (ValueError, KeyError, TypeError, AttributeError):  # an edited file: whatever it says
         return None
 
 
-def _source(run: Finished, layer: str, own: str) -> tuple[Any, Set[tuple[Any, ...]]]:
-    """What the programs of a layer read: names of its source, as the certificates have it, and of
-    its units as the bank `own`; and the taps of its window."""
-    from grammars.names import Names
-
-    known = _read(run.folder / "certificates.json")["layers"][layer]
-    channels, names = known["channels"], {c: name for name, c in known["names"].items()}
-    bank = run.sources.get(layer) or names[0].removesuffix("_0")
-    given = {(bank, channel): name for channel, name in names.items()}
-    given |= {(own, row["channel"]): row["name"] for row in run.layers[layer]}
-    window = product((bank,), range(channels), known["rows"], known["columns"])
-    return Names({bank: channels}, given=given), frozenset(window)
-
-
-def _certificates(folder: Path) -> dict[str, Row]:
+def _certificates(run: Finished) -> dict[str, Row]:
     try:
-        found: Sequence[Row] = _read(folder / "certificates.json")["certificates"]
+        found: Sequence[Row] = run.certified["certificates"]
         return {certificate["unit"]: certificate for certificate in found}
     except (InputError, KeyError, TypeError):
         return {}  # the checker says what is wrong with the file

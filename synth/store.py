@@ -105,10 +105,18 @@ class Store:
         """Takes a result away, if it is there."""
         self._execute("DELETE FROM results WHERE kind = ? AND key = ?", kind, key)
 
-    def items(self, kind: str) -> list[Item]:
-        """All results of a kind in the order of their keys, whatever the order of writing."""
-        query = "SELECT key, name, payload FROM results WHERE kind = ? ORDER BY key"
-        return [Item(*row) for row in self._execute(query, kind)]
+    def items(self, kind: str, name: str | None = None) -> list[Item]:
+        """All results of a kind, or those of one name, in the order of their keys, whatever the
+        order of writing."""
+        query = "SELECT key, name, payload FROM results WHERE kind = ?"
+        named = "" if name is None else " AND name = ?"
+        rows = self._execute(f"{query}{named} ORDER BY key", kind, *([name] if named else []))
+        return [Item(*row) for row in rows]
+
+    def names(self, kind: str) -> list[str]:
+        """The names that results of a kind have."""
+        query = "SELECT DISTINCT name FROM results WHERE kind = ? ORDER BY name"
+        return [name for (name,) in self._execute(query, kind)]
 
     def count(self, kind: str) -> int:
         """How many results of a kind there are."""

@@ -11,6 +11,7 @@ from grammars.program import count_terms
 from oracles.claims import Proved, Refuted, Unknown
 from synth.asked import Asked
 from synth.assembly import LayerChoice, Status, assemble, original_bits, source_bits
+from synth.banks import bank_rows
 from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.controls import random_program, shuffled
 from synth.deep.report import deep_figures
@@ -115,8 +116,8 @@ def program_rows(
 ) -> Summary:
     """`programs.json`: every unit with its program, errors and verdict, under the records' names.
 
-    Beside them `sources`, what the bank that a layer reads is called as a whole, and `renamed`,
-    which names stand for those of layer and channel.
+    Beside them `sources`, what the bank that a layer reads is called as a whole, `renamed`, which
+    names stand for those of layer and channel, and `banks`, how the layers hang together.
     """
     plain, names = job.records.names, records.names
     banks = [(c.layer, c.layer.name) for c in searched.point.choices]
@@ -131,7 +132,9 @@ def program_rows(
             row = {"layer": choice.layer.name, "name": name} | records.unit(unit)
             rows.append(finite(row | {"terms": terms} | verdict_row(proof)))
     sources = {bank: names.stem(la.source) for la, bank in banks}
-    return {"units": rows, "sources": sources, "renamed": {a: b for a, b in pairs if a != b}}
+    renamed = {a: b for a, b in pairs if a != b}
+    together = {"banks": bank_rows(job.network, names)}
+    return {"units": rows, "sources": sources, "renamed": renamed} | together
 
 
 def notes_of(job: Job, summary: Summary) -> dict[str, object]:

@@ -9,23 +9,37 @@ Row = Mapping[str, Any]
 
 SHOWN = 10  # lines of a table
 
+Table = tuple[tuple[str, ...], list[list[str]]]
+"""Titles, and lines of texts."""
+
 
 def print_behaviour(document: Row) -> None:
     """Tables of answers, of corrupted probes, and of what halves and interventions say."""
-    _print(_class_lines(document["classes"]), ("class", "n", "accuracy", "agreement"))
-    _print(_changed_lines(document["changed"]), ("changed", "n", "were right", "are right"))
-    _print(_worst_lines(document["worst"]), ("worst probes", "KL", "answers", "label"))
-    _print(_corrupted_lines(document["corrupted"]), ("corrupted", "accuracy", "agreement", "KL"))
-    print_pairs(_summary(document))
+    for titles, lines in tables(document):
+        print_lines(lines, titles, right=titles[1:])
+        print()
+    print_pairs(told(document))
 
 
-def _summary(document: Row) -> dict[str, str]:
+def tables(document: Row) -> list[Table]:
+    """The tables that have lines; what a line speaks of stands first."""
+    found: list[Table] = [
+        (("class", "n", "accuracy", "agreement"), _class_lines(document["classes"])),
+        (("changed", "n", "were right", "are right"), _changed_lines(document["changed"])),
+        (("worst probes", "KL", "answers", "label"), _worst_lines(document["worst"])),
+        (("corrupted", "accuracy", "agreement", "KL"), _corrupted_lines(document["corrupted"])),
+    ]
+    return [(titles, lines) for titles, lines in found if lines]
+
+
+def told(document: Row) -> dict[str, str]:
+    """What halves and interventions say, in words."""
     halves, causes = document["halves"], document["interventions"]
-    told = {}
+    lines = {}
     if halves:
         least = min(h["agreement"] for h in halves)
         most = max(_number(h["kl_mean"]) for h in halves)
-        told["half replaced"] = (
+        lines["half replaced"] = (
             f"agreement at least {100 * least:.2f} %, KL at most {number(most)} in "
             f"{len(halves)} draws of half of the units"
         )
@@ -33,11 +47,11 @@ def _summary(document: Row) -> dict[str, str]:
     if moving:
         worst, what = min(moving, key=lambda pair: pair[0])
         unit = f"{what['layer']}[{what['channel']}] {what['kind']}"
-        told["interventions"] = (
+        lines["interventions"] = (
             f"R² {document['r2_interventions']:.4f} of the change of the outputs over "
             f"{len(causes)}; the worst {worst:.4f}, {unit}"
         )
-    return told
+    return lines
 
 
 def _class_lines(rows: Sequence[Row]) -> list[list[str]]:
@@ -83,12 +97,6 @@ def _corrupted_lines(rows: Sequence[Row]) -> list[list[str]]:
         ]
         for r in rows
     ]
-
-
-def _print(lines: list[list[str]], titles: Sequence[str]) -> None:
-    if lines:
-        print_lines(lines, titles, right=titles[1:])
-        print()
 
 
 def _share(value: float | None) -> str:

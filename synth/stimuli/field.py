@@ -29,9 +29,16 @@ class Field:
         return float(max(self.size))
 
 
-def field_of(network: Network, layer: Layer, probes: Inputs, *, seed: int = 0) -> Field:
-    """The field of the place in the middle: what any unit's gradient reaches, on some probes and on
-    noise between their least and largest value.
+def field_of(
+    network: Network,
+    layer: Layer,
+    probes: Inputs,
+    *,
+    place: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> Field:
+    """The field of a place, by default in the middle: what any unit's gradient reaches, on some
+    probes and on noise between their least and largest value.
 
     Raises InputError for a layer that has no place in the image.
     """
@@ -40,7 +47,7 @@ def field_of(network: Network, layer: Layer, probes: Inputs, *, seed: int = 0) -
             f"layer {layer.name!r} has no space: it reads {layer.in_shape[0]} numbers that have no "
             "place in the image. Name a layer that reads maps, or the image."
         )
-    place = (layer.out_shape[1] - 1) // 2, (layer.out_shape[2] - 1) // 2
+    place = place or ((layer.out_shape[1] - 1) // 2, (layer.out_shape[2] - 1) // 2)
     reached = _reached(up_to(network, layer.name), layer, place, _traced(probes, seed))
     if not reached.any():
         raise InputError(f"no unit of layer {layer.name!r} moves with the image.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from typed import Home, project
+from typed import Home, project, seeing_project
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +15,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = project(tmp_path_factory.mktemp("home"))
     done = home("run", "net.toml")
     assert done.exit_code == 0, done.output
+    return home
+
+
+@pytest.fixture(scope="session")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A folder with a finished run, `results/net`, of a network that reads images."""
+    home = seeing_project(tmp_path_factory.mktemp("seeing"))
+    done = home("run", "net.toml", "--quiet")
+    assert done.exit_code in (0, 1), done.output
     return home
 
 

@@ -7,54 +7,6 @@ from pathlib import Path
 import pytest
 from typed import Home
 
-NETWORK = """
-import numpy as np
-import torch
-from torch import nn
-
-
-def network():
-    module = nn.Sequential()
-    module.add_module("conv1", nn.Conv2d(1, 2, 3, padding=1))
-    module.add_module("relu", nn.ReLU())
-    module.add_module("pool", nn.AdaptiveAvgPool2d(1))
-    module.add_module("flat", nn.Flatten())
-    module.add_module("out", nn.Linear(2, 3))
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator))
-    return module
-
-
-def probes():
-    return np.random.default_rng(5).standard_normal((160, 1, 7, 7)).astype(np.float32)
-"""
-
-CONFIG = """
-[network]
-factory = "net.py:network"
-[probes]
-inputs = "net.py:probes"
-[search]
-budget = 60
-[accept]
-margin = 0.2
-[run]
-controls = []
-"""
-
-
-@pytest.fixture(scope="module")
-def seeing(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A folder with a finished run of a network that reads images."""
-    home = Home(tmp_path_factory.mktemp("seeing"))
-    (home.folder / "net.py").write_text(NETWORK)
-    (home.folder / "net.toml").write_text(CONFIG)
-    done = home("run", "net.toml", "--quiet")
-    assert done.exit_code in (0, 1), done.output
-    return home
-
 
 def test_a_table_of_units(seeing: Home) -> None:
     """Without a unit, every layer that reads maps is shown, and tuning.json holds all of it."""

@@ -119,6 +119,43 @@ def hinge(k, x: Field) -> Field:
     return max(x, k.const(0.0))
 '''
 
+SEEING = """
+import numpy as np
+import torch
+from torch import nn
+
+
+def network():
+    module = nn.Sequential()
+    module.add_module("conv1", nn.Conv2d(1, 2, 3, padding=1))
+    module.add_module("relu", nn.ReLU())
+    module.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    module.add_module("flat", nn.Flatten())
+    module.add_module("out", nn.Linear(2, 3))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator))
+    return module
+
+
+def probes():
+    return np.random.default_rng(5).standard_normal((160, 1, 7, 7)).astype(np.float32)
+"""
+
+SEEING_CONFIG = """
+[network]
+factory = "net.py:network"
+[probes]
+inputs = "net.py:probes"
+[search]
+budget = 60
+[accept]
+margin = 0.2
+[run]
+controls = []
+"""
+
 
 @dataclass(frozen=True)
 class Home:
@@ -145,6 +182,13 @@ def project(folder: Path, config: str = CONFIG) -> Home:
     files = {"net.py": NETWORK, "net.toml": config, "mine.py": PRIMITIVE, "broken.py": BROKEN}
     for name, text in files.items():
         (folder / name).write_text(text)
+    return Home(folder)
+
+
+def seeing_project(folder: Path) -> Home:
+    """A folder with a network that reads images."""
+    (folder / "net.py").write_text(SEEING)
+    (folder / "net.toml").write_text(SEEING_CONFIG)
     return Home(folder)
 
 

@@ -1,0 +1,53 @@
+"""Programs of a finished run, read back from their texts: no network and no torch."""
+
+from collections.abc import Set
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from grammars.names import Names
+from grammars.program import Node
+from grammars.siblings import expand
+from grammars.text import format_program, parse_program
+from synth.unfolding import unfolded
+
+if TYPE_CHECKING:
+    from synth.folder import Finished
+
+
+class Reread:
+    """The programs of one layer as trees.
+
+    Raises KeyError, TypeError or AttributeError for a layer that the certificates do not know, and
+    its methods also ValueError for a text that is no program: a folder may have been edited.
+    """
+
+    def __init__(self, run: "Finished", layer: str) -> None:
+        self.rows, self.grammar = run.layers[layer], run.grammar
+        self.own = f"units of {layer}"
+        self.known: dict[str, Any] = run.certified["layers"][layer]
+        channels, texts = self.known["channels"], self.known["names"]
+        names = {channel: name for name, channel in texts.items()}
+        self.bank = run.sources.get(layer) or names[0].removesuffix("_0")
+        given = {(self.bank, channel): name for channel, name in names.items()}
+        given |= {(self.own, row["channel"]): row["name"] for row in self.rows}
+        self.names = Names({self.bank: channels}, given=given)
+
+    @cached_property
+    def window(self) -> Set[tuple[Any, ...]]:
+        """The taps that the layer reads."""
+        rows, columns = self.known["rows"], self.known["columns"]
+        return frozenset(product((self.bank,), range(self.known["channels"]), rows, columns))
+
+    def program(self, channel: int) -> Node:
+        """What stands in a unit's place."""
+        return parse_program(self.rows[channel]["program"], self.names, self.grammar)
+
+    def plain(self, channel: int) -> Node:
+        """The same free of siblings and kernels."""
+        program = expand(self.program(channel), self.own, self.program, self.grammar)
+        return unfolded(program, self.window, self.grammar)
+
+    def text(self, program: Node) -> str:
+        """A program in the words of the certificates."""
+        return format_program(program, self.names, self.grammar, full=True)
