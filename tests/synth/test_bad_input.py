@@ -60,7 +60,7 @@ BAD_CONFIGS = {
         changed("net.py:network", "net.py:not_finite")
         .replace("net.py:probes", "net.py:few_labels")
         .replace("budget = 250", 'engines = ["quadratic"]\ngrammar = ["broken.py"]'),
-        ["'fc2.weight' has 1 NaN", "390 labels", "engine 'quadratic'", "'hinge' in interval"],
+        ["'fc2.weight' has 1 NaN", "390 labels", "engine 'quadratic'", "'hinge' in torch"],
     ),
 }
 
@@ -87,7 +87,7 @@ BAD_LINES = {
     "run net.toml --set search.max_fv=1": ["unknown key 'max_fv'", "'max_fvu'"],
     "run net.toml --layer fc3 --layer fc1": ["no layer is called or matches 'fc3'", "fc1, fc2"],
     "run net.toml --engine quadratic --layer fc3": ["2 problems", "'quadratic'", "'fc3'"],
-    "run net.toml --grammar broken.py": ["'hinge' in interval"],
+    "run net.toml --grammar broken.py": ["'hinge' in torch"],
     "run net.toml --grammar min.py": ["min.py does not exist", "'mine.py'"],
     "run net.toml --out net.py": ["net.py"],
     "run net.toml --out results/net --seed 1": ["holds another run", "run.seed: 0 there, 1 here"],

@@ -152,21 +152,23 @@ def test_references_are_bounded_as_what_they_refer_to(dense):
             assert short.bits < long.bits
 
 
-def test_programs_without_a_bound_stay_candidates(dense):
-    """A program that no closed form bounds is judged on probes, with an infinite bound."""
+def test_programs_of_any_form_are_bounded(dense):
+    """A program that is no affine form under a head has a bound too, above all probes."""
     program = call("max", tap(BANK, 0), linear([(0.5, tap(BANK, 1))], 0.25))
     (candidate,) = judge(unit_evidence(dense, 1), [program], ["mine"])
-    assert candidate.bound == float("inf") and np.isfinite(candidate.fvu_select)
+    assert candidate.worst <= candidate.bound < float("inf")
     assert candidate.engine == "mine"
 
 
 @pytest.mark.parametrize("place", range(len(HEADS)), ids=[h.op for h in HEADS])
-def test_heads_that_no_bound_joins_have_none(dense, place):
-    """A constant, or another head, has a finite bound where unit and program are two-slope."""
+def test_other_heads_are_bounded_but_for_jumps(dense, place):
+    """A constant, or another head, has a bound above all probes; a head that jumps has none, and is
+    judged on probes."""
     sums = linear([(0.5, tap(BANK, 1))], 0.25)
-    found = judge(unit_evidence(dense, place), [const(0.5), call("relu", sums)], ["a", "b"])
-    two_slope = HEADS[place].op in ("identity", "relu", "leaky_relu", "prelu")
-    assert [np.isfinite(c.bound) for c in found] == [two_slope, two_slope]
+    programs = [const(0.5), call("relu", sums), call("step", sums)]
+    *found, jumping = judge(unit_evidence(dense, place), programs, ["a", "b", "c"])
+    assert all(c.worst <= c.bound < float("inf") for c in found)
+    assert jumping.bound == float("inf") and np.isfinite(jumping.fvu_select)
 
 
 def test_a_front_holds_one_program_once(dense):
