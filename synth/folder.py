@@ -35,8 +35,8 @@ BEHAVIOUR = "behaviour.json"
 CURVE = "curve.json"
 REPORT = "report.html"
 LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE, REPORT)
-"""There only after `synth tune`, `prove`, `validate --full`, `assemble --curve` or `report`,"""
-REPORT_PARTS = "report_[0-9]*.html"  # and these after the last, of large runs
+"""There only after `synth tune`, `prove`, `validate --full`, `assemble --curve` and `report`."""
+REPORT_PARTS = "report_[0-9]*.html"  # beside the report of a large run
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
 _OF_DIRECTIONS = {"bank", "called", "source"}
