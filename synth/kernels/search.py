@@ -11,17 +11,14 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from synth.kernels.fit import Chains, Problem, columns_of, fitted, kernels_of, polish
+from synth.kernels.fit import Chains, Problem, columns_of, kernels_of, polish
 
 DICTIONARY = 1024  # kernels of each form to start from, of which
-STARTS = (6, 2)  # are fitted a step, for the first component and for those that come later,
-HOPEFUL = (32, 8)  # of all go on
-ALONE = (16, 4)  # for so many steps; the best
+STARTS = (6, 2)  # are fitted, for the first component and for those that come later,
+ALONE = (20, 6)  # in so many steps; the best
 GROWN = 4  # are fitted together with those before
 TOGETHER = 6  # in so many steps, and
 BEAM = 3  # chains go on
-SHOWS = 1e-3  # of a kernel's square: keeps those that hardly show from being taken
-TINY = np.finfo(np.float32).tiny
 WORTH = 250.0  # bits that may be paid for a loss e times smaller
 
 
@@ -48,13 +45,12 @@ class Grown:
 
 def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
     """The chains of 1, 2, … components that write the weights best."""
-    starts = _Starts.of(problem, seed)
-    grown = _singles(problem, starts.best(STARTS[0]), 0)
+    grown = _singles(problem, seed, STARTS[0], ALONE[0])
     for _ in range(longest - 1):
         yield grown
         chains = grown.chains.part(_unlike(grown, BEAM))
-        grown = _fitted(problem, _longer(problem, chains, starts))
-        grown = _swapped(problem, grown, starts)
+        grown = _fitted(problem, _longer(problem, chains, seed))
+        grown = _swapped(problem, grown, seed)
     yield grown
 
 
@@ -62,7 +58,7 @@ def _fitted(problem: Problem, chains: Chains) -> Grown:
     return _sorted(problem, *polish(problem, chains, TOGETHER))
 
 
-def _swapped(problem: Problem, grown: Grown, starts: "_Starts") -> Grown:
+def _swapped(problem: Problem, grown: Grown, seed: int) -> Grown:
     """With all but the last of the best chain's components found anew beside the rest of it.
 
     The first one was to write all by itself, and often is of no use later.
@@ -70,7 +66,7 @@ def _swapped(problem: Problem, grown: Grown, starts: "_Starts") -> Grown:
     best = grown.chains.part([0])
     for k in range(best.forms.shape[1] - 1):
         rest = best.without(k)
-        found = _fitted(problem, _longer(problem, rest, starts))
+        found = _fitted(problem, _longer(problem, rest, seed))
         if (
             scores(problem, found.chains, found.losses)[0]
             < scores(problem, best, grown.losses[:1])[0]
@@ -86,25 +82,28 @@ def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
     return WORTH * np.log(np.maximum(losses, np.finfo(float).tiny)) + bits[chains.forms].sum(1)
 
 
-def _longer(problem: Problem, chains: Chains, starts: "_Starts") -> Chains:
+def _longer(problem: Problem, chains: Chains, seed: int) -> Chains:
     """Each chain with each of the components that promise most beside it."""
     parts = []
     for row in range(len(chains)):
         one = chains.part([row])
-        columns = columns_of(problem, one, kernels_of(problem, one))[0]
-        left = problem.without(columns)
-        found = _singles(left, starts.best(STARTS[1], columns), 1)
+        left = problem.without(columns_of(problem, one, kernels_of(problem, one))[0])
+        found = _singles(left, seed, STARTS[1], ALONE[1])
         new = found.chains.part(_unlike(found, GROWN))
         parts.append(one.part([0] * len(new)).beside(new))
     return Chains(*(np.concatenate(part) for part in zip(*map(_fields, parts), strict=True)))
 
 
-def _singles(problem: Problem, chains: Chains, stage: int) -> Grown:
-    """Single components that write most of the weights, from those that a step leads furthest."""
-    chains, fit = fitted(problem, chains, 1)
-    best = np.argsort(scores(problem, chains, fit.losses), kind="stable")[: HOPEFUL[stage]]
-    chains, fit = fitted(problem, chains.part(best), ALONE[stage], fit.part(best))
-    return _sorted(problem, chains, fit.losses)
+def _singles(problem: Problem, seed: int, starts: int, steps: int) -> Grown:
+    """Single components that write most of the weights, from so many of each form."""
+    forms, values, kernels = dictionary(problem, seed)
+    gains = _gains(problem, kernels)
+    best = [
+        rows[np.argsort(-gains[rows], kind="stable")[:starts]]
+        for rows in (np.flatnonzero(forms == f) for f in range(len(problem.forms)))
+    ]
+    rows = np.concatenate(best)
+    return _sorted(problem, *polish(problem, singles(problem, forms[rows], values[rows]), steps))
 
 
 def _sorted(problem: Problem, chains: Chains, losses: np.ndarray) -> Grown:
@@ -136,66 +135,18 @@ def singles(problem: Problem, forms: np.ndarray, values: np.ndarray) -> Chains:
     return Chains(forms[:, None], values[:, None], problem.movable[forms][:, None], mixes)
 
 
-@dataclass(frozen=True, eq=False)
-class _Starts:
-    """Kernels for a unit to start from: `forms` (N,), `values` (N, p) and `kernels` (P, N) of
-    largest weight one, and the `products` (C, C, N) of what each makes in each two channels.
-
-    In single precision, because they only say where to start.
-    """
-
-    problem: Problem
-    forms: np.ndarray
-    values: np.ndarray
-    kernels: np.ndarray
-    products: np.ndarray
-
-    @staticmethod
-    def of(problem: Problem, seed: int) -> "_Starts":
-        forms, values, kernels = dictionary(problem, seed)
-        half = np.ascontiguousarray(kernels.T, dtype=np.float32)
-        return _Starts(problem, forms, values, half, _products(problem.blocks, half))
-
-    def best(self, count: int, columns: np.ndarray | None = None) -> Chains:
-        """Of each form so many kernels as chains: those that take most away of what columns (F, n)
-        leave."""
-        gains = self._gains(columns)
-        rows = (np.flatnonzero(self.forms == f) for f in range(len(self.problem.forms)))
-        most = [own[np.argsort(-gains[own], kind="stable")[:count]] for own in rows]
-        chosen = np.concatenate(most)
-        return singles(self.problem, self.forms[chosen], self.values[chosen])
-
-    def _gains(self, columns: np.ndarray | None) -> np.ndarray:
-        """(N,) how much of the loss each kernel takes away alone, about."""
-        blocks, goal = self.problem.blocks, self.problem.goal
-        gram = self.products.copy()
-        gram[np.diag_indices(len(blocks))] += SHOWS * np.einsum("ccn->n", gram) + TINY
-        if columns is not None:
-            basis = np.linalg.qr(columns)[0]
-            goal = goal - basis @ (basis.T @ goal)
-            gram -= _products(basis.T @ blocks, self.kernels)
-        return _explained(gram, (goal @ blocks).astype(np.float32) @ self.kernels)
-
-
-def _products(parts: np.ndarray, kernels: np.ndarray) -> np.ndarray:
-    """(C, C, N) the products of what parts (C, Q, P) make of kernels (P, N)."""
-    seen = parts.astype(np.float32) @ kernels
-    result = np.empty((len(seen), len(seen), seen.shape[2]), dtype=np.float32)
-    for c, d in combinations_with_replacement(range(len(seen)), 2):
-        result[c, d] = result[d, c] = np.einsum("qn,qn->n", seen[c], seen[d])
-    return result
-
-
-def _explained(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(N,) rᵀ G⁻¹ r of matrices (C, C, N) and vectors (C, N), which are used up, by elimination."""
-    total = np.zeros_like(right[0])
-    for c in range(len(right)):
-        total += right[c] ** 2 / gram[c, c]
-        for d in range(c + 1, len(right)):
-            share = gram[c, d] / gram[c, c]
-            right[d] -= share * right[c]
-            gram[d, d:] -= share * gram[c, d:]
-    return total
+def _gains(problem: Problem, kernels: np.ndarray) -> np.ndarray:
+    """(N,) how much of the loss each of some kernels (N, P) takes away alone, about."""
+    channels, blocks = range(problem.channels), problem.blocks
+    half = kernels.astype(np.float32)  # gains only say where to start
+    right = half @ (problem.goal @ blocks).T.astype(np.float32)
+    gram = np.empty((len(kernels), len(channels), len(channels)), dtype=np.float32)
+    for c, d in combinations_with_replacement(channels, 2):
+        seen = half @ (blocks[c].T @ blocks[d]).astype(np.float32)
+        gram[:, c, d] = gram[:, d, c] = np.einsum("np,np->n", seen, half)
+    gram += 1e-3 * np.einsum("ncc->n", gram)[:, None, None] * np.eye(len(channels))
+    gram += np.finfo(np.float32).tiny * np.eye(len(channels))
+    return np.einsum("nc,nc->n", right, np.linalg.solve(gram, right[:, :, None])[:, :, 0])
 
 
 def dictionary(problem: Problem, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence, Probes, gather
 from synth.fronts import judge
 from synth.kernels.colours import axes_of
-from synth.kernels.fit import Problem, losses_beside, losses_of, measured, polish
+from synth.kernels.fit import Problem, measured, polish
 from synth.kernels.forms import Form, Window, forms_of
 from synth.kernels.rounding import readable
 from synth.kernels.search import dictionary, singles
@@ -264,18 +264,6 @@ def test_slopes_are_those_of_the_loss():
         slope = -2 * step * fit.slope.reshape(chains.values.shape)[:, k, i]
         scale = np.abs(slope[able]).max() + 1e-9 * fit.losses.max()
         assert np.abs(change - slope)[able].max() < 0.05 * scale
-
-
-@pytest.mark.parametrize("k", [0, 1])
-def test_losses_beside_the_rest_are_those_of_the_whole(k):
-    """A component that moves has the losses that the whole chains have."""
-    forms, values, _ = dictionary(problem(), 0)
-    first, second, *_ = (singles(problem(), forms[[i]], values[[i]]) for i in (5, 2000))
-    chain, rows = first.beside(second), np.flatnonzero(forms == forms[(5, 2000)[k]])[:20]
-    many = chain.part([0] * len(rows))
-    many.values[:, k] = values[rows]
-    found = losses_beside(problem(), chain, k, values[rows])
-    assert np.allclose(found, losses_of(problem(), many), rtol=1e-6)
 
 
 def test_polishing_never_loses():
