@@ -14,14 +14,22 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import proofs_groups, proofs_mutants, proofs_shares  # noqa: E402
+from benchmarks import (  # noqa: E402
+    proofs_groups,
+    proofs_mutants,
+    proofs_networks,
+    proofs_shares,
+    proofs_units,
+)
 from benchmarks.report import Report  # noqa: E402
 from benchmarks.sections import Given, Measured  # noqa: E402
 
 SECTIONS: dict[str, Callable[[Given], Measured]] = {
+    "units": proofs_units.measure,
     "mutants": proofs_mutants.measure,
     "groups": proofs_groups.measure,
     "shares": proofs_shares.measure,
+    "networks": proofs_networks.measure,
 }
 
 

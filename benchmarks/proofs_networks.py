@@ -8,6 +8,7 @@ rows and checks; weights and images are read from a folder beside the project, `
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.report import Check  # noqa: E402  (the repository is not a package)
+from benchmarks.sections import Given, Measured  # noqa: E402
+from benchmarks.timed import minutes_of  # noqa: E402
 from oracles.difference.affine import Affine, affine, dense  # noqa: E402
 from oracles.difference.answers import answers, difference_bound  # noqa: E402
 from oracles.difference.bend import bent_pair  # noqa: E402
@@ -32,9 +35,6 @@ from oracles.difference.splitting import Bounded, Covered, covered  # noqa: E402
 from oracles.difference.zonotope import INPUT, Zonotope, box  # noqa: E402
 from synth.certify.proofs import Ball  # noqa: E402
 
-Section = tuple[list[dict[str, Any]], list[Check]]
-
-SHARED = ROOT.parent / "shared"
 IMAGES = 10  # that are carried together
 PIXELS = 3 / 255
 MNIST_SECONDS, MNIST_MEDIAN = 7.3, 0.0024
@@ -49,7 +49,21 @@ MAX_FVU, MAX_ERROR = 1.0, 64.0  # bits decide: no unit is held to less
 DIGITS_RADII = (0.0, 1 / 255)
 
 
-def reludiff(shared: Path = SHARED) -> Section:
+def measure(given: Given) -> Measured:
+    """Networks of others against their 16-bit versions, and our own against their source."""
+    with tempfile.TemporaryDirectory(prefix="proofs-") as name:
+        folder = Path(name)
+        sections = (
+            reludiff(given.data),
+            acasxu(given.data),
+            decompiled(folder, given.data, jobs=given.jobs, seed=given.seed),
+            digits(folder / "digits", jobs=given.jobs),
+        )
+    rows = [row for found, _ in sections for row in found]
+    return rows, [check for _, found in sections for check in found]
+
+
+def reludiff(shared: Path) -> Measured:
     """ReluDiff's MNIST network 784-100-100-10-10 on its 100 images, pixels ± 3 of 255 within 0 … 1.
 
     The difference is that of the original's answer, as ReluDiff has it; the largest over all
@@ -78,8 +92,8 @@ def reludiff(shared: Path = SHARED) -> Section:
 
 
 def acasxu(
-    shared: Path = SHARED, *, epsilons: Sequence[float] = ACAS_EPSILONS, networks: int | None = None
-) -> Section:
+    shared: Path, *, epsilons: Sequence[float] = ACAS_EPSILONS, networks: int | None = None
+) -> Measured:
     """42 ACAS Xu networks against their 16-bit versions over the boxes of properties 3 and 4.
 
     Every output differs by less than ε; the first ε has a bar, the others are reported. `networks`
@@ -111,8 +125,10 @@ def acasxu(
     return rows, checks
 
 
-def digits(run: Path) -> Section:
-    """A finished run of digits_mlp100: what both networks are certified to answer on held-out."""
+def digits(run: Path, *, jobs: int) -> Measured:
+    """digits_mlp100 decompiled into `run`: what both networks are certified to answer on
+    held-out."""
+    minutes_of(ROOT / "examples/digits_mlp100.toml", run, jobs, 0)
     rows = []
     for radius in DIGITS_RADII:
         found = _proved(run, "--radius", repr(radius), "--samples", "100000", "--time", "600")
@@ -120,7 +136,7 @@ def digits(run: Path) -> Section:
     return rows, []
 
 
-def decompiled(folder: Path, shared: Path = SHARED, *, jobs: int = 2, seed: int = 0) -> Section:
+def decompiled(folder: Path, shared: Path, *, jobs: int, seed: int) -> Measured:
     """ReluDiff's network decompiled into `folder` within 15 % of its bits, and the answers that
     both are certified to keep on the benchmark's images, which are held out."""
     run = folder / "run"

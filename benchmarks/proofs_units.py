@@ -4,12 +4,9 @@ A section of `proofs`: `units` returns rows and checks. By itself, with `--share
 those of a hundredth of the cases and writes no file. All cases take about 20 minutes on one core.
 """
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import z3  # noqa: E402
 from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: E402
 
 from benchmarks.report import Check  # noqa: E402
+from benchmarks.sections import Given, Measured  # noqa: E402
 from grammars.grammar import load_grammar  # noqa: E402
 from grammars.program import Node, call, linear, tap  # noqa: E402
 from oracles.bent import float_bound, prove_bent  # noqa: E402
@@ -47,11 +45,11 @@ PAIRS_Z3, PAIRS_MILP, TRIALS, PAIRS_BENT = 10_000, 1_000, 100_000, 200
 RATE, INPUTS = 2_000, 147  # units a second, of so many inputs
 
 
-def units(seed: int, share: float = 1.0) -> tuple[Rows, list[Check]]:
-    """All rows and checks, on a share of the cases."""
-    found: tuple[Rows, list[Check]] = [], []
+def measure(given: Given) -> Measured:
+    """All rows and checks, on a part of the cases."""
+    found: Measured = [], []
     for section in (_against_z3, _against_milp, _against_trials, _rates, _heads, _programs):
-        rows, checks = section(np.random.default_rng(seed), share)
+        rows, checks = section(np.random.default_rng(given.seed), given.part)
         found[0].extend(rows)
         found[1].extend(checks)
     return found
@@ -290,18 +288,3 @@ def _near(name: str, ratios: list[float], seconds: float) -> dict[str, Any]:
 
 def _mid(values: list[float]) -> float:
     return float(np.median(values))
-
-
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--share", type=float, default=1.0)
-    given = options.parse_args()
-    rows, checks = units(given.seed, given.share)
-    for found in (*rows, *map(asdict, checks)):
-        print(json.dumps(found, ensure_ascii=False))
-    return 0 if all(check.holds for check in checks) else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
