@@ -1,6 +1,7 @@
 """Families of a layer: the one program that their units are, and the loop that runs through it."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import dedent
 from typing import Any
 
 from grammars.templates import template_of
@@ -39,6 +40,6 @@ def _told(names: Sequence[str], channels: Sequence[int], programs: Reread | None
         return nothing
     if not template.columns:
         return nothing
-    lines = family_text(f"like_{names[0]}", template, names)
+    text = "\n".join(family_text(f"like_{names[0]}", template, names))
     columns = {name: list(values) for name, values in template.columns.items()}
-    return {"text": "\n".join(line.removeprefix("    ") for line in lines), "columns": columns}
+    return {"text": dedent(text), "columns": columns}

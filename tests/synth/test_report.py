@@ -146,6 +146,7 @@ def test_families_are_one_card(pictured: Path, tmp_path: Path) -> None:
     assert card["members"] == ["conv1_0", "conv1_1"] and card["columns"] == {
         "gain": ["0.5", "0.75"]
     }
+    compile(card["text"], "card", "exec")
     assert "for gain in (0.5, 0.75)" in card["text"]
 
 
