@@ -1,7 +1,8 @@
 """What each engine finds for units of two networks, how often Operon fails, how fast we enumerate.
 
 `make bench NAME=engines` prints the table and writes results/engines.json; it exits 1 where a bar
-is missed. `--data FOLDER` holds data/mnist.npz and nets/mnist_lenet1.safetensors.
+is missed. `--data FOLDER` holds data/mnist.npz and nets/mnist_lenet1.safetensors. `--only
+throughput` writes results/engines_throughput.json in half a minute.
 
 Of each layer some units, evenly spread, are searched by all engines, dear ones too, whatever the
 cheap ones find. An engine has *improved* a unit if a program of its own is on the unit's front, and
@@ -52,9 +53,13 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--data", type=Path, default=ROOT.parent / "shared")
+    options.add_argument("--only", choices=("throughput",))
     given = options.parse_args()
-    report, tally = Report("engines", given.seed), EngineTally()
+    name = f"engines_{given.only}" if given.only else "engines"
+    report, tally = Report(name, given.seed), EngineTally()
     _throughput(report, given.jobs)
+    if given.only:
+        return report.finish()
     with tempfile.TemporaryDirectory(prefix="engines-") as name:
         for network, job in _jobs(Path(name), given.data, given.jobs, given.seed).items():
             _network(report, network, job, tally, given.jobs, given.seed)
