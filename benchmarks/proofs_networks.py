@@ -49,16 +49,22 @@ MAX_FVU, MAX_ERROR = 1.0, 64.0  # bits decide: no unit is held to less
 DIGITS_RADII = (0.0, 1 / 255)
 
 
-def measure(given: Given) -> Measured:
-    """Networks of others against their 16-bit versions, and our own against their source."""
+def sixteen_bits(given: Given) -> Measured:
+    """Networks of others against their 16-bit versions."""
+    return _together(reludiff(given.data), acasxu(given.data))
+
+
+def ours(given: Given) -> Measured:
+    """Networks against their source."""
     with tempfile.TemporaryDirectory(prefix="proofs-") as name:
         folder = Path(name)
-        sections = (
-            reludiff(given.data),
-            acasxu(given.data),
+        return _together(
             decompiled(folder, given.data, jobs=given.jobs, seed=given.seed),
             digits(folder / "digits", jobs=given.jobs),
         )
+
+
+def _together(*sections: Measured) -> Measured:
     rows = [row for found, _ in sections for row in found]
     return rows, [check for _, found in sections for check in found]
 
@@ -171,7 +177,7 @@ def _case(folder: Path, shared: Path, jobs: int, seed: int) -> Path:
         '[network]\nfactory = "case.py:network"\n'
         '[probes]\ninputs = "case.py:probes"\ntest_inputs = "case.py:unseen"\n'
         f"[search]\nmax_fvu = {MAX_FVU}\nmax_error = {MAX_ERROR}\n"
-        f"[accept]\nbits = {BITS}\nmargin = 0.05\n[run]\njobs = {jobs}\nseed = {seed}\n",
+        f"[accept]\nbits = {BITS}\nmargin = 0.05\n[run]\ncontrols = []\njobs = {jobs}\nseed = {seed}\n",
         encoding="utf-8",
     )
     return path
