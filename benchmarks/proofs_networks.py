@@ -177,7 +177,8 @@ def _case(folder: Path, shared: Path, jobs: int, seed: int) -> Path:
         '[network]\nfactory = "case.py:network"\n'
         '[probes]\ninputs = "case.py:probes"\ntest_inputs = "case.py:unseen"\n'
         f"[search]\nmax_fvu = {MAX_FVU}\nmax_error = {MAX_ERROR}\n"
-        f"[accept]\nbits = {BITS}\nmargin = 0.05\n[run]\ncontrols = []\njobs = {jobs}\nseed = {seed}\n",
+        f"[accept]\nbits = {BITS}\nmargin = 0.05\n"
+        f"[run]\ncontrols = []\njobs = {jobs}\nseed = {seed}\n",
         encoding="utf-8",
     )
     return path
