@@ -65,7 +65,8 @@ engines = ["linear", "enumeration"]
 tags = ["core", "formula"]
 budget = 60
 max_fvu = 1e-6
-deep = "{deep}"
+layers = ["{layers}"]
+deep = {deep}
 [run]
 controls = []
 """
@@ -73,7 +74,9 @@ controls = []
 
 def project(folder: Path, *, deep: str = "input", network: str = NETWORK) -> Path:
     (folder / "network.py").write_text(network, encoding="utf-8")
-    (folder / "config.toml").write_text(CONFIG.format(deep=deep), encoding="utf-8")
+    (folder / "config.toml").write_text(
+        CONFIG.format(deep=f'"{deep}"', layers="*"), encoding="utf-8"
+    )
     return folder / "config.toml"
 
 
@@ -201,26 +204,12 @@ def probes():
     return torch.rand(200, 1, 6, 5, generator=torch.Generator().manual_seed(5)) * 4 - 2
 """
 
-ASKED = """
-[network]
-factory = "network.py:network"
-[probes]
-inputs = "network.py:probes"
-[search]
-engines = ["linear", "enumeration"]
-tags = ["core", "formula"]
-budget = 60
-max_fvu = 1e-6
-layers = ["whole"]
-deep = {{ {deep} }}
-[run]
-controls = []
-"""
-
 
 def asking(folder: Path, deep: str) -> Path:
     (folder / "network.py").write_text(MAPS, encoding="utf-8")
-    (folder / "config.toml").write_text(ASKED.format(deep=deep), encoding="utf-8")
+    (folder / "config.toml").write_text(
+        CONFIG.format(deep=f"{{ {deep} }}", layers="whole"), encoding="utf-8"
+    )
     return folder / "config.toml"
 
 
