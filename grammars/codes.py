@@ -84,12 +84,12 @@ def read_integer(reader: BitReader, parameter: int) -> int:
 
 
 def write_exponent(writer: BitWriter, exponent: int) -> None:
-    """An exponent by its distance from the typical one."""
-    write_integer(writer, exponent - TYPICAL_EXPONENT, 1)
+    """An exponent by its distance from the typical one, a finer one before a coarser."""
+    write_integer(writer, TYPICAL_EXPONENT - exponent, 1)
 
 
 def read_exponent(reader: BitReader) -> int:
-    return read_integer(reader, 1) + TYPICAL_EXPONENT
+    return TYPICAL_EXPONENT - read_integer(reader, 1)
 
 
 def write_dyadic(writer: BitWriter, value: float) -> None:

@@ -169,6 +169,7 @@ class Primitive:
     tags: frozenset[str]
     weight: float
     gaps: frozenset[str]
+    folded: Callable[..., dict[str, Any]] | None
     core: bool
     path: Path
     source: str
@@ -194,15 +195,22 @@ class Declaration:
     tags: tuple[str, ...]
     weight: float
     gaps: tuple[str, ...]
+    folded: Callable[..., dict[str, Any]] | None
 
 
 def primitive(
-    *, tags: tuple[str, ...] = ("user",), weight: float = 1.0, gaps: tuple[str, ...] = ()
+    *,
+    tags: tuple[str, ...] = ("user",),
+    weight: float = 1.0,
+    gaps: tuple[str, ...] = (),
+    folded: Callable[..., dict[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Declaration]:
     """Declare the decorated function as a primitive.
 
     `tags` select it, `weight` is its prior frequency (frequent primitives cost fewer bits), `gaps`
-    name the interpreters in which it has no meaning, out of rational, text and z3. Raises
+    name the interpreters in which it has no meaning, out of rational, text and z3. Where several
+    parameters repeat together, `folded(np, **params)` gives those that change on the way to the
+    simplest ones of the same meaning, but for its sign, from arrays of all of them. Raises
     ValueError for another interpreter or a weight that is not positive.
     """
     if wrong := sorted(set(gaps) - set(OPTIONAL)):
@@ -210,7 +218,7 @@ def primitive(
         raise ValueError(f"gaps may name {', '.join(OPTIONAL)} and not {wrong}: {needed}")
     if not 0 < weight < math.inf:
         raise ValueError(f"a primitive's weight is positive and finite, not {weight}")
-    return lambda body: Declaration(body, tags, weight, gaps)
+    return lambda body: Declaration(body, tags, weight, gaps, folded)
 
 
 def define(declaration: Declaration, *, core: bool, path: Path) -> Primitive:
@@ -238,6 +246,7 @@ def define(declaration: Declaration, *, core: bool, path: Path) -> Primitive:
         tags=frozenset(declaration.tags),
         weight=declaration.weight,
         gaps=frozenset(declaration.gaps),
+        folded=declaration.folded,
         core=core,
         path=path,
         source=path.read_text(encoding="utf-8"),

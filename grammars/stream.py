@@ -148,18 +148,21 @@ class BitReader:
 
 
 def zigzag(value: int) -> int:
-    """Integers as naturals: 0, −1, 1, −2, 2, … → 0, 1, 2, 3, 4, …"""
-    return -2 * value - 1 if value < 0 else 2 * value
+    """Integers as naturals: 0, 1, −1, 2, −2, … → 0, 1, 2, 3, 4, …
+
+    Positive ones come first, because what may face either way is written with positive gains.
+    """
+    return 2 * value - 1 if value > 0 else -2 * value
 
 
 def zigzags(values: np.ndarray) -> np.ndarray:
     """The same for an array of integers."""
-    return np.where(values < 0, -2 * values - 1, 2 * values)
+    return np.where(values > 0, 2 * values - 1, -2 * values)
 
 
 def unzigzag(value: int) -> int:
     """The inverse of `zigzag`."""
-    return -(value + 1) // 2 if value % 2 else value // 2
+    return (value + 1) // 2 if value % 2 else -value // 2
 
 
 def rice_cost(values: Sequence[int] | np.ndarray) -> tuple[int, int]:

@@ -1,10 +1,20 @@
 """A checkerboard."""
 
+from typing import Any
+
 from grammars.kernels import PLACE, turned
 from grammars.primitive import Weights, primitive, real
 
 
-@primitive(tags=("kernel",))
+def nearest(np, *, angle, size, dy, dx) -> dict[str, Any]:
+    """The field nearest to the middle: all of them are alike, light or dark."""
+    u, v = turned(np, 0.0, 0.0, angle, dy, dx)  # the middle, seen from here
+    u, v = size * np.rint(u / size), size * np.rint(v / size)
+    sine, cosine = np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle))
+    return {"dy": dy - u * sine - v * cosine, "dx": dx + u * cosine - v * sine}
+
+
+@primitive(tags=("kernel",), folded=nearest)
 def checker(
     k,
     *,

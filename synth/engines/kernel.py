@@ -5,6 +5,7 @@ Kernels, their colours and a few taps are found in the metric of the unit (`synt
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -16,10 +17,10 @@ from grammars.siblings import pre_of
 from synth.engine import UnitEvidence, with_head
 from synth.kernels.colours import Axis, axes_of
 from synth.kernels.deep import sparse
-from synth.kernels.fit import Problem, losses_of
+from synth.kernels.fit import Chains, Problem, losses_of
 from synth.kernels.forms import Window, forms_of
 from synth.kernels.rounding import Readable, readable
-from synth.kernels.search import grow
+from synth.kernels.search import Grown, grow
 from synth.kernels.slots import slots_of
 from synth.kernels.writing import PRECISIONS, Draft, Written, held
 from synth.layers import Layer
@@ -30,7 +31,9 @@ from synth.thinning import thinned
 CHANNELS = 4  # up to which each kernel is over a mix of all; over one of them where there are more
 WEIGHTS = 1024  # of a unit, at most
 SMALL = 9  # places of a window that taps over one channel say as shortly as a kernel
-READ = (5, 1, 1, 1, 1)  # fits of one component, of two, … that are made readable; taps fill up
+READ = (3, 1, 1, 1, 1)  # fits of one component, of two, … that are made readable; taps fill up
+PLAIN = 3  # families of which a single kernel is made readable as if
+CHEAP = 25.0  # bits only might be paid for a loss e times smaller: more of them may say noise
 CAUTION = 0.03  # how much the metric fears inputs that probes do not show
 LEFT = 0.01  # of the weights, in the metric: so much is mended
 MENDING = (0, 2, 4)  # by so many taps
@@ -112,11 +115,21 @@ def _sparse(evidence: UnitEvidence, metric: Metric, problem: Problem, seed: int)
 def _mixed(evidence: UnitEvidence, metric: Metric, problem: Problem, seed: int) -> Iterator[Draft]:
     """Sums of kernels over mixes of all channels, and of a few taps."""
     axes = axes_for(evidence)
+    for at, chain in _worth_reading(problem, seed):
+        found = readable(at, chain, axes)
+        draft = Draft.of(evidence, metric, problem, found)
+        yield from draft.mended(_taps(problem, found))
+
+
+def _worth_reading(problem: Problem, seed: int) -> Iterator[tuple[Problem, Chains]]:
+    """The chains that are made readable, each with the problem at the price that it is worth."""
+    cheap = replace(problem, worth=CHEAP)
     for count, grown in zip(READ, grow(problem, len(READ), seed), strict=True):
-        for row in range(min(count, len(grown.losses))):
-            chain = readable(problem, grown.chains.part([row]), axes)
-            draft = Draft.of(evidence, metric, problem, chain)
-            yield from draft.mended(_taps(problem, chain))
+        yield from ((problem, grown.chains.part([row])) for row in range(len(grown.losses))[:count])
+        if grown.chains.forms.shape[1] == 1:
+            plain = Grown.of(cheap, grown.chains, grown.losses).chains
+            first = np.sort(np.unique(plain.forms, return_index=True)[1])[:PLAIN]
+            yield from ((cheap, plain.part([row])) for row in first.tolist())
 
 
 def wary_metric(evidence: UnitEvidence) -> Metric:

@@ -21,6 +21,7 @@ EDGE = 1.0  # how far outside of the window a kernel's centre may be, in positio
 DIFFERENCE = 1e-3  # of a grid step: for slopes
 DAMPING = (1e-2, 0.25, 4.0, 1e6)  # at first, after a success, after a failure, and at most
 SETTLED = 1e-3  # of the loss: steps that save no more are the last, if no chain saves more
+WORTH = 250.0  # bits that may be paid for a loss e times smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +29,14 @@ class Problem:
     """The weights (C, P) of a unit in its metric, and the kernels that may write them.
 
     The loss of weights w is |Σ_c blocks[c] @ w[c] − goal|², for the best bias: `blocks` (C, F, P)
-    and `goal` (F,) are a root of the metric.
+    and `goal` (F,) are a root of the metric. `worth` bits may be paid for a loss e times smaller.
     """
 
     blocks: np.ndarray
     goal: np.ndarray
     forms: Sequence[Form]
     window: Window
+    worth: float = WORTH
 
     @staticmethod
     def of(metric: Metric, channels: int, forms: Sequence[Form], window: Window) -> "Problem":
@@ -173,6 +175,9 @@ class Fit:
     hessian: np.ndarray
     slope: np.ndarray
 
+    def part(self, rows: np.ndarray | Sequence[int]) -> "Fit":
+        return Fit(*(values[rows] for values in vars(self).values()))
+
 
 def kernels_of(problem: Problem, chains: Chains) -> np.ndarray:
     """(B, K, P) the kernels of all components."""
@@ -188,6 +193,12 @@ def columns_of(problem: Problem, chains: Chains, kernels: np.ndarray) -> np.ndar
 
 def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.ndarray]:
     """The chains after so many steps down, or fewer that settle, and their losses (B,)."""
+    chains, fit = fitted(problem, chains, steps)
+    return chains, fit.losses
+
+
+def fitted(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, Fit]:
+    """As `polish`, with all that is known of the chains in the end."""
     damping = np.full(len(chains), DAMPING[0])
     fit = measured(problem, chains)
     for _ in range(steps):
@@ -202,7 +213,25 @@ def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.nda
         damping = np.minimum(damping * np.where(better, *DAMPING[1:3]), DAMPING[3])
         if settled.all():
             break
-    return chains, fit.losses
+    return chains, fit
+
+
+def led(problem: Problem, chains: Chains, fit: Fit, place: int, values: np.ndarray) -> Chains:
+    """The chain of one row with parameter `place` (of K·p) at some values (B,) for good, and
+    the others where the quadratic of its fit has its least then."""
+    k, i = divmod(place, problem.size)
+    steps, form = problem.steps[chains.forms[0, k], i], chains.forms[0, k]
+    by = (values - chains.values[0, k, i]) / steps
+    turn = problem.periods[form, i] / steps
+    by = by - turn * np.rint(by / turn) if turn else by
+    many = chains.part([0] * len(values))
+    many.values[:, k, i] = values
+    many.free[:, k, i] = False
+    slope = fit.slope - by[:, None] * fit.hessian[0, place]
+    hessian = np.repeat(fit.hessian, len(values), axis=0)
+    damping = np.full(len(values), DAMPING[0])
+    pulled = Fit(fit.losses, fit.gains, hessian, slope)
+    return replace(many, values=_moved(problem, many, pulled, damping))
 
 
 def measured(problem: Problem, chains: Chains) -> Fit:
@@ -244,6 +273,23 @@ def losses_of(problem: Problem, chains: Chains) -> np.ndarray:
     gains = np.linalg.solve(gram, (problem.goal @ columns)[:, :, None])
     left = problem.goal - (columns @ gains)[:, :, 0]
     return (left**2).sum(1)
+
+
+def losses_beside(problem: Problem, chain: Chains, k: int, values: np.ndarray) -> np.ndarray:
+    """(B,) the losses of a chain of one row with parameters (B, p) for its component k."""
+    whole, size = columns_of(problem, chain, kernels_of(problem, chain))[0], chain.mixes.shape[3]
+    fixed = np.delete(whole, slice(k * size, (k + 1) * size), axis=1)  # (F, n)
+    kernels = kernels_at(problem, np.repeat(chain.forms[0, k], len(values)), values)
+    moved = _seen(problem, kernels[:, None])[:, 0] @ chain.mixes[0, k]  # (B, F, m)
+    columns = np.concatenate([np.repeat(fixed[None], len(values), axis=0), moved], axis=2)
+    right, n = problem.goal @ columns, fixed.shape[1]
+    gram = np.empty((*right.shape, right.shape[1]))
+    gram[:, :n, :n] = fixed.T @ fixed
+    gram[:, :, n:] = columns.transpose(0, 2, 1) @ moved
+    gram[:, n:, :n] = gram[:, :n, n:].transpose(0, 2, 1)
+    gains = np.linalg.solve(_ridged(gram), right[:, :, None])
+    left = (gains.transpose(0, 2, 1) @ gram @ gains)[:, 0, 0] - 2 * (right * gains[:, :, 0]).sum(1)
+    return np.maximum(problem.goal @ problem.goal + left, np.finfo(float).tiny)
 
 
 def off_default(spec: Parameter) -> float:

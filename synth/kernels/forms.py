@@ -78,7 +78,8 @@ class Form:
             return np.stack([self._together(row[None], window)[0] for row in values])
 
     def wrapped(self, values: np.ndarray) -> np.ndarray:
-        """Values (S, p) of the same kernels within the ranges of what has a period.
+        """Values (S, p) of the same kernels within the ranges of what has a period, and folded as
+        their primitive says, which may change a sign.
 
         A half turn of an axis changes the sign of a phase.
         """
@@ -93,6 +94,10 @@ class Form:
             odd = np.floor((values[:, angle] - self.low[angle]) / 180.0) % 2 == 1
             if self.periods[angle] == 180.0:
                 result[odd, phase] = -result[odd, phase] % self.periods[phase]
+        if folded := self.primitive.folded:
+            params = dict(zip(names, result.T, strict=True))
+            for name, column in folded(np, **params).items():
+                result[:, names.index(name)] = column
         return result
 
     def snapped(self, values: Sequence[float] | np.ndarray) -> tuple[Value, ...]:

@@ -13,8 +13,18 @@ import numpy as np
 
 from grammars.primitive import Real
 from synth.kernels.colours import Axis
-from synth.kernels.fit import Chains, Problem, kernels_at, losses_of, measured, polish
-from synth.kernels.search import WORTH
+from synth.kernels.fit import (
+    Chains,
+    Fit,
+    Problem,
+    fitted,
+    kernels_at,
+    led,
+    losses_beside,
+    losses_of,
+    measured,
+    polish,
+)
 
 MIX = 20.0  # bits that a mix of channels costs more than a named one
 AFTER = 4  # steps of the others after each rounding
@@ -62,7 +72,7 @@ def coloured(
         many = replace(chain.part([0] * len(options)), mixes=mixes)
         many, losses = polish(problem, many, AFTER)
         best = int(np.argmin(losses))
-        if WORTH * np.log(losses[best] / loss) < MIX:
+        if problem.worth * np.log(losses[best] / loss) < MIX:
             chain, loss = many.part([best]), losses[best]
             named[k] = axes[best] if best < len(axes) else None
     return polish(problem, chain, SETTLE)[0], tuple(named)
@@ -80,15 +90,13 @@ def _within(problem: Problem, chain: Chains) -> Chains:
 
 def _snapped(problem: Problem, chain: Chains) -> Chains:
     """All parameters on their grids, one after the other."""
+    fit = measured(problem, chain)
     while chain.free.any():
-        k, i = _hardest(problem, chain)
-        choices = _near(problem, chain, k, i)
-        many = chain.part([0] * len(choices))
-        many.values[:, k, i] = choices
-        many.free[:, k, i] = False
-        fitted, losses = polish(problem, many, AFTER)
-        best = int(np.argmin(losses))
-        chain = fitted.part([best])
+        place = _hardest(problem, chain, fit)
+        many = led(problem, chain, fit, place, _near(problem, chain, place))
+        many, fits = fitted(problem, many, AFTER)
+        best = int(np.argmin(fits.losses))
+        chain, fit = many.part([best]), fits.part([best])
     return chain
 
 
@@ -119,40 +127,44 @@ def _with_a_default(problem: Problem, chain: Chains) -> Chains | None:
         many.values[row, k, i] = problem.defaults[chain.forms[0, k], i]
         many.free[row, k] = problem.movable[chain.forms[0, k]]
         many.free[row, k, i] = False
-    fitted, losses = polish(problem, many, SETTLE)
+    found, losses = polish(problem, many, SETTLE)
     saved = problem.bits[chain.forms[0]][places[:, 0], places[:, 1]]
-    price = WORTH * np.log(losses / losses_of(problem, chain)) - saved
+    price = problem.worth * np.log(losses / losses_of(problem, chain)) - saved
     best = int(np.argmin(price))
-    return fitted.part([best]) if price[best] < 0 else None
+    return found.part([best]) if price[best] < 0 else None
 
 
 def _descended(problem: Problem, chain: Chains) -> tuple[Chains, float]:
     """Single moves on the grids while they pay, and what the chain costs in the end."""
-    best = float(_price(problem, chain)[0])
+    best = _price(problem, chain, losses_of(problem, chain))[0]
     for _ in range(MOVES):
-        moves = _moves(problem, chain)
-        prices = _price(problem, moves)
-        place = int(np.argmin(prices))
-        if prices[place] >= best - 1e-9:
+        tried = [_best_move(problem, chain, k) for k in range(chain.forms.shape[1])]
+        price, moved = min(tried, key=lambda pair: pair[0])
+        if price >= best - 1e-9:
             break
-        chain, best = moves.part([place]), float(prices[place])
-    return chain, best
+        chain, best = moved, price
+    return chain, float(best)
 
 
-def _moves(problem: Problem, chain: Chains) -> Chains:
-    """The chain with a parameter at its default, or one or two of a component moved by a step; a
+def _best_move(problem: Problem, chain: Chains, k: int) -> tuple[float, Chains]:
+    """The chain with the move of a component that pays most, and what it costs then."""
+    values = _moves(problem, chain, k)
+    moved = chain.part([0] * len(values))
+    moved.values[:, k] = values
+    prices = _price(problem, moved, losses_beside(problem, chain, k, values))
+    best = int(np.argmin(prices))
+    return float(prices[best]), moved.part([best])
+
+
+def _moves(problem: Problem, chain: Chains, k: int) -> np.ndarray:
+    """(n, p) a component with a parameter at its default, or one or two of them moved by a step; a
     place by up to SLIDE steps down and right, because along a line that hardly matters."""
-    parts, number = [], chain.forms.shape[1]
-    for k, form in enumerate(chain.forms[0].tolist()):
-        own, able = chain.values[0, k], np.flatnonzero(problem.movable[form])
-        moved = problem.on_grid(form, own + _steps(problem, form, pairs=number == 1))
-        rested = np.repeat(own[None], len(able), axis=0)
-        rested[np.arange(len(able)), able] = problem.defaults[form, able]
-        values = np.repeat(chain.values, len(moved) + len(able), axis=0)
-        values[:, k] = np.concatenate([moved, rested])
-        parts.append(values)
-    values = np.concatenate(parts)
-    return replace(chain.part([0] * len(values)), values=values)
+    form, own = int(chain.forms[0, k]), chain.values[0, k]
+    able = np.flatnonzero(problem.movable[form])
+    moved = own + _steps(problem, form, pairs=chain.forms.shape[1] == 1)
+    rested = np.repeat(own[None], len(able), axis=0)
+    rested[np.arange(len(able)), able] = problem.defaults[form, able]
+    return np.concatenate([problem.on_grid(form, moved), rested])
 
 
 def _steps(problem: Problem, form: int, *, pairs: bool) -> np.ndarray:
@@ -185,24 +197,23 @@ def facing(problem: Problem, chain: Chains) -> Chains:
     return replace(chain, values=values)
 
 
-def _price(problem: Problem, chains: Chains) -> np.ndarray:
+def _price(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
     """(B,) bits of the parameters and of what is left."""
     defaults = problem.defaults[chains.forms]
     bits = np.where(chains.values == defaults, 0.0, problem.bits[chains.forms])
-    return WORTH * np.log(losses_of(problem, chains)) + bits.sum((1, 2))
+    return problem.worth * np.log(losses) + bits.sum((1, 2))
 
 
-def _hardest(problem: Problem, chain: Chains) -> tuple[int, int]:
-    """(component, parameter): whose rounding costs most once the others make up for it."""
-    hessian = measured(problem, chain).hessian[0]
+def _hardest(problem: Problem, chain: Chains, fit: Fit) -> int:
+    """The parameter (of K·p) whose rounding costs most once the others make up for it."""
+    hessian = fit.hessian[0]
     free = np.flatnonzero(chain.free[0].ravel())
     inner = hessian[np.ix_(free, free)]
     diagonal = np.diagonal(inner)
     inner = inner + np.diag(1e-6 * diagonal + 1e-9 * diagonal.max(initial=0.0) + 1e-300)
     apart = _distances(problem, chain)[free]
     cost = apart**2 / np.diagonal(np.linalg.inv(inner))
-    place = int(free[np.argmax(cost)])
-    return divmod(place, problem.size)
+    return int(free[np.argmax(cost)])
 
 
 def _distances(problem: Problem, chain: Chains) -> np.ndarray:
@@ -212,9 +223,10 @@ def _distances(problem: Problem, chain: Chains) -> np.ndarray:
     return np.abs(places - np.rint(places)).ravel()
 
 
-def _near(problem: Problem, chain: Chains, k: int, i: int) -> list[float]:
+def _near(problem: Problem, chain: Chains, place: int) -> np.ndarray:
     """The points of its grid on both sides of a parameter."""
+    k, i = divmod(place, problem.size)
     spec = problem.forms[chain.forms[0, k]].specs[i]
     assert isinstance(spec, Real)  # whole ones are not free
     value, half = float(chain.values[0, k, i]), spec.step / 2
-    return sorted({spec.snap(value - half), spec.snap(value + half)})
+    return np.array(sorted({spec.snap(value - half), spec.snap(value + half)}))

@@ -19,7 +19,6 @@ ALONE = (20, 6)  # in so many steps; the best
 GROWN = 4  # are fitted together with those before
 TOGETHER = 6  # in so many steps, and
 BEAM = 3  # chains go on
-WORTH = 250.0  # bits that may be paid for a loss e times smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +30,11 @@ class Grown:
 
     chains: Chains
     losses: np.ndarray
+
+    @staticmethod
+    def of(problem: Problem, chains: Chains, losses: np.ndarray) -> "Grown":
+        order = np.argsort(scores(problem, chains, losses), kind="stable")
+        return Grown(chains.part(order), losses[order])
 
     def before(self, other: "Grown") -> "Grown":
         """Behind the first chain of another."""
@@ -55,7 +59,7 @@ def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
 
 
 def _fitted(problem: Problem, chains: Chains) -> Grown:
-    return _sorted(problem, *polish(problem, chains, TOGETHER))
+    return Grown.of(problem, *polish(problem, chains, TOGETHER))
 
 
 def _swapped(problem: Problem, grown: Grown, seed: int) -> Grown:
@@ -79,7 +83,8 @@ def _swapped(problem: Problem, grown: Grown, seed: int) -> Grown:
 def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
     """(B,) bits of the kernels, and of what is left: the less the better."""
     bits = problem.bits.sum(1)
-    return WORTH * np.log(np.maximum(losses, np.finfo(float).tiny)) + bits[chains.forms].sum(1)
+    left = np.log(np.maximum(losses, np.finfo(float).tiny))
+    return problem.worth * left + bits[chains.forms].sum(1)
 
 
 def _longer(problem: Problem, chains: Chains, seed: int) -> Chains:
@@ -103,12 +108,7 @@ def _singles(problem: Problem, seed: int, starts: int, steps: int) -> Grown:
         for rows in (np.flatnonzero(forms == f) for f in range(len(problem.forms)))
     ]
     rows = np.concatenate(best)
-    return _sorted(problem, *polish(problem, singles(problem, forms[rows], values[rows]), steps))
-
-
-def _sorted(problem: Problem, chains: Chains, losses: np.ndarray) -> Grown:
-    order = np.argsort(scores(problem, chains, losses), kind="stable")
-    return Grown(chains.part(order), losses[order])
+    return Grown.of(problem, *polish(problem, singles(problem, forms[rows], values[rows]), steps))
 
 
 def _unlike(grown: Grown, count: int) -> list[int]:

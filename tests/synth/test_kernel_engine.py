@@ -21,7 +21,7 @@ from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence, Probes, gather
 from synth.fronts import judge
 from synth.kernels.colours import axes_of
-from synth.kernels.fit import Problem, measured, polish
+from synth.kernels.fit import Problem, losses_beside, losses_of, measured, polish
 from synth.kernels.forms import Form, Window, forms_of
 from synth.kernels.rounding import readable
 from synth.kernels.search import dictionary, singles
@@ -216,12 +216,25 @@ def test_forms_are_the_tables(form: Form, data):
 @settings(max_examples=15, deadline=None)
 @given(data=st.data(), turns=st.integers(-3, 3))
 def test_turns_change_nothing(form: Form, data, turns):
-    """What is turned further than its period is the same kernel within its ranges."""
+    """What is turned further than its period is the same kernel, or its negative, within its
+    ranges."""
     values = np.array([_drawn(form, data)], dtype=float)
     turned = values + turns * form.periods
     wrapped = form.wrapped(turned)
-    assert form.kernels(wrapped, WINDOW) == pytest.approx(form.kernels(turned, WINDOW), abs=1e-6)
+    before, after = form.kernels(turned, WINDOW), form.kernels(wrapped, WINDOW)
+    signs = (1, -1) if form.primitive.folded else (1,)
+    assert any(after == pytest.approx(sign * before, abs=1e-6) for sign in signs)
     assert ((wrapped >= form.low) & (wrapped <= form.high)).all()
+
+
+@given(data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_checker_is_named_by_its_field_nearest_to_the_middle(data):
+    """However far it was moved."""
+    (form,) = (f for f in FORMS if f.primitive.name == "checker")
+    values = _drawn(form, data)
+    *_, dy, dx = form.wrapped(np.array([values]))[0]
+    assert np.hypot(dy, dx) <= values[1] * np.sqrt(0.5) + 1e-9
 
 
 def _drawn(form: Form, data) -> list[float]:
@@ -264,6 +277,18 @@ def test_slopes_are_those_of_the_loss():
         slope = -2 * step * fit.slope.reshape(chains.values.shape)[:, k, i]
         scale = np.abs(slope[able]).max() + 1e-9 * fit.losses.max()
         assert np.abs(change - slope)[able].max() < 0.05 * scale
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_losses_beside_the_rest_are_those_of_the_whole(k):
+    """A component that moves has the losses that the whole chains have."""
+    forms, values, _ = dictionary(problem(), 0)
+    first, second, *_ = (singles(problem(), forms[[i]], values[[i]]) for i in (5, 2000))
+    chain, rows = first.beside(second), np.flatnonzero(forms == forms[(5, 2000)[k]])[:20]
+    many = chain.part([0] * len(rows))
+    many.values[:, k] = values[rows]
+    found = losses_beside(problem(), chain, k, values[rows])
+    assert np.allclose(found, losses_of(problem(), many), rtol=1e-6)
 
 
 def test_polishing_never_loses():
