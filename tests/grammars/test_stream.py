@@ -232,4 +232,4 @@ def test_values_that_do_not_fit_are_refused() -> None:
 def test_dense_rows() -> None:
     """A dense row holds zeros where no term is."""
     row = dense_row(np.array([1, 3]), np.array([3, -2]), 5)
-    assert row.tolist() == [0, 6, 0, 3, 0]
+    assert row.tolist() == [0, 5, 0, 4, 0]
