@@ -116,7 +116,7 @@ def _print(found: Row) -> None:
     print_lines(rows, titles, right=titles[1:])
     click.echo()
     told = {
-        "R² of the change": number(found["r2"], 4),
+        "R² of the change": "–" if found["r2"] is None else f"{found['r2']:.4f}",
         "same answers": f"{100 * found['same_answers']:.2f} % of both networks, interfered with",
     }
     for name, one in zip(("original", "replacement"), both, strict=True):

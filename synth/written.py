@@ -36,7 +36,7 @@ class Typed:
         try:
             program = parse_program(self.text, self.names, self.grammar)
         except ParseError as error:
-            message = str(error).partition("\n")[0]
+            message = str(error).partition("\n")[0].replace(" (<unknown>, line 1)", "")
             raise InputError(f"{message}\n{shown(self.text.strip(), error.place)}") from None
         with Problems() as problems:
             problems.add(*self._unseen(program), *self._knots(program))
