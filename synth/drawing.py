@@ -39,8 +39,8 @@ def kernels_of(run: "Finished", row: Row) -> dict[str, Any] | None:
 
 
 def print_kernels(kernels: Row) -> None:
-    """Those of the channels with the largest weights."""
-    print_text(drawing(kernels, width()))
+    """Those of the channels with the largest weights, behind what stands before."""
+    print_text(Text("\n").append_text(drawing(kernels, width())))
 
 
 def drawing(kernels: Row, columns: int) -> Text:
@@ -57,7 +57,7 @@ def drawing(kernels: Row, columns: int) -> Text:
             pictures = [_picture(kernels, kind, place) for kind in group]
             lines += [Text(space).join(row) for row in zip(*pictures, strict=True)]
             lines.append(Text())
-    return Text("\n").join(lines)
+    return Text("\n").join(lines[:-1])
 
 
 def _title(kernels: Row, shown: int) -> str:
