@@ -36,8 +36,10 @@ def test_a_program_is_kept_shown_and_chosen(copied: Home) -> None:
     assert all(after[name] == before[name] for name in before if "store" not in name)
     assert copied("validate", "run").exit_code == 0
 
-    done = copied("assemble", "run", "--hand")
-    assert done.exit_code == 0 and "written by hand first" in done.stdout
+    words = ("--hand", "--max-kl", "3e-5", "--out", "run-hand")
+    done = copied("assemble", "run", *words)
+    assert done.exit_code == 0, done.output
+    assert "KL ≤ 3e-05 nats, written by hand first" in done.stdout
     row = json.loads(copied("show", "run-hand", "fc2_1", "--json").stdout)
     assert (row["program"], row["engine"]) == (WRITTEN, "hand")
     assert [c["engine"] for c in row["front"] if c["chosen"]] == ["hand"]
