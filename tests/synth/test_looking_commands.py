@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -197,9 +198,23 @@ def commands(group: click.Group, path: str = "") -> list[tuple[str, click.Comman
     return found
 
 
+def documented() -> str:
+    return (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+
+
+def test_examples_are_commands() -> None:
+    """`synth` takes the words of each; whether it prints what stands there depends on the run."""
+    examples = [shlex.split(line) for line in re.findall(r"^\$ synth (.+)$", documented(), re.M)]
+    known = dict(commands(main))
+    assert len(examples) >= 18
+    for words in examples:
+        name = " ".join(words[:2]) if words[0] == "grammar" else words[0]
+        known[name].make_context(name, words[len(name.split()) :])
+
+
 def test_every_command_has_json() -> None:
     """And the same words of it; docs/commands.md has a place for each."""
-    text = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    text = documented()
     for name, command in commands(main):
         (option,) = [p for p in command.params if "--json" in p.opts]
         assert isinstance(option, click.Option) and option.is_flag, name
