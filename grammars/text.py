@@ -10,6 +10,7 @@ parser recurses once a term.
 
 import ast
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache, reduce
@@ -38,7 +39,15 @@ LONGEST = 10_000_000  # characters that the parser is given; a longer text is no
 
 
 class ParseError(ValueError):
-    """Text that is no program, with the offending part and what was expected there."""
+    """Text that is no program, with the offending part and what was expected there.
+
+    `place` is (line, first character, the one behind the last), counted from 0 in the text without
+    blanks around it; None where no place is to blame.
+    """
+
+    def __init__(self, message: str, place: tuple[int, int, int] | None = None) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 def format_program(
@@ -125,7 +134,8 @@ def _parsed(text: str, names: Names, primitives: Mapping[str, Primitive]) -> Nod
     except ParseError:
         raise
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ParseError(f"not a Python expression: {error}\n  in: {_clip(text)}") from None
+        message = f"not a Python expression: {error}\n  in: {_clip(text)}"
+        raise ParseError(message, _place_of(error)) from None
 
 
 def sum_text(pieces: list[tuple[float | str, str]], bias: float | str, group: int) -> str:
@@ -340,7 +350,25 @@ class _Parser:
 
     def error(self, tree: ast.expr, message: str) -> ParseError:
         part = ast.get_source_segment(self.text, tree) or ""
-        return ParseError(f"{message}\n  in: {_clip(self.text)}\n  at: {_clip(part)}")
+        place = _place_in(self.text, tree, part)
+        return ParseError(f"{message}\n  in: {_clip(self.text)}\n  at: {_clip(part)}", place)
+
+
+def _place_in(text: str, tree: ast.expr, part: str) -> tuple[int, int, int] | None:
+    """Where the `part` of a text begins that is a tree, which counts bytes."""
+    if not part:
+        return None
+    row = tree.lineno - 1
+    before = re.split(r"\r\n?|\n", text)[row].encode()[: tree.col_offset].decode(errors="ignore")
+    return row, len(before), len(before) + len(part.partition("\n")[0])
+
+
+def _place_of(error: Exception) -> tuple[int, int, int] | None:
+    """Where Python stopped reading."""
+    if not isinstance(error, SyntaxError) or not error.lineno or not error.offset:
+        return None
+    end = error.end_offset if error.end_lineno == error.lineno else None
+    return error.lineno - 1, error.offset - 1, max((end or 0) - 1, error.offset)
 
 
 def _factors(tree: ast.expr) -> Iterator[ast.expr]:

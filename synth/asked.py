@@ -1,7 +1,8 @@
 """What `synth assemble` asks of a network, in the place of what its run was to hold on select."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from synth.rivals import Criteria
 
@@ -12,6 +13,8 @@ class Asked:
 
     What is not given is no limit; where none is, those of the run hold. `bits` are of the whole
     network, as `summary.json` counts them, of which opaque nodes take those `beside` in any choice.
+    `hand` are the programs of units that were written by hand, which are tried as well; with
+    `hand_first` they alone, where they hold.
     """
 
     run: str
@@ -20,6 +23,8 @@ class Asked:
     min_agreement: float | None = None
     short: bool = False
     beside: int = 0
+    hand: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    hand_first: bool = False
 
     def criteria(self, own: Criteria) -> Criteria:
         """What a choice must hold instead of a run's `own` criteria; units must hold the same."""
@@ -37,7 +42,8 @@ class Asked:
     def __str__(self) -> str:
         """In words."""
         limits = self._limits or ["the limits of the run"]
-        return ", ".join([*limits, *(["short programs first"] if self.short else [])])
+        short = ["short programs first"] if self.short else []
+        return ", ".join([*limits, *short, *(["written by hand first"] if self.hand_first else [])])
 
     @property
     def _limits(self) -> list[str]:

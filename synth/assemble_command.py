@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.errors import InputError, Problems, listing
+from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.folder import Finished
 
 FILE = click.Path(path_type=Path)
 LIMITS = ("bits", "max_kl", "min_agreement")
-APART = (*LIMITS, "out", "jobs")  # from --curve
+APART = (*LIMITS, "hand_first", "out", "jobs")  # from --curve
 Given = Mapping[str, Any]
 
 
@@ -28,18 +29,23 @@ Given = Mapping[str, Any]
 @click.option("--max-kl", type=float, metavar="D", help="Largest mean KL in nats on select.")
 @click.option("--min-agreement", type=float, metavar="A", help="Least agreement on select.")
 @click.option("--short", is_flag=True, help="Short programs first, where fronts have them.")
+@click.option(
+    "--hand", "hand_first", is_flag=True, default=None,
+    help="Programs of `synth edit` first, where they hold.",
+)  # fmt: skip
 @click.option("--curve", is_flag=True, help="Show what can be asked for.")
 @click.option("--points", type=click.IntRange(2), help="Points of the curve [12].")
 @click.option("--out", type=FILE, metavar="DIR", help="Folder of the choice [RUN-<what is asked>].")
 @click.option("--jobs", type=click.IntRange(1), help="Workers; they do not change the result.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
+@json_option
 def assemble(folder: Path, config: Path | None, as_json: bool, **given: Any) -> None:
     """Choose anew among the fronts of a finished run.
 
     Nothing is searched. With --bits the least KL within so many, else the fewest bits within what
     is asked; all that is asked together must hold, and what is not asked is no limit. The choice is
     proved, validated on held-out and written into a folder of its own, with all that a run's has.
+    Programs that `synth edit` has kept are candidates like others.
 
     With --curve: points from the fewest bits to the most and what select says of them, which is
     written into RUN/curve.json.
@@ -61,6 +67,7 @@ def _checked(found: "Finished", given: Given) -> int | None:
     """The bits that are asked for. Raises InputError: options that do not go together, or numbers
     that cannot be."""
     from synth.config_rules import POSITIVE, SHARE
+    from synth.edits import edits_of
 
     with Problems() as problems:
         if given["curve"]:
@@ -68,6 +75,8 @@ def _checked(found: "Finished", given: Given) -> int | None:
             problems.add(*(f"{flag} does not go with --curve, which shows all." for flag in beside))
         else:
             problems.add(*_missing(given))
+            if given["hand_first"] and not edits_of(found.folder):
+                problems.add(f"--hand: {found.folder} has no program that `synth edit` has kept.")
         for name, rule in {"max_kl": POSITIVE, "min_agreement": SHARE}.items():
             if given[name] is not None and not rule.accepts(given[name]):
                 problems.add(f"{_flag(name)} {given[name]}: expected {rule.expected}.")
@@ -78,8 +87,9 @@ def _checked(found: "Finished", given: Given) -> int | None:
 def _missing(given: Given) -> list[str]:
     """What a choice lacks."""
     found = ["--points goes with --curve."] if given["points"] is not None else []
-    if not any(given[name] is not None for name in LIMITS) and not given["short"]:
-        flags = ", ".join(map(_flag, LIMITS))
+    asked = any(given[name] is not None for name in (*LIMITS, "hand_first"))
+    if not asked and not given["short"]:
+        flags = ", ".join(map(_flag, (*LIMITS, "hand_first")))
         found.append(f"nothing is asked: give {flags}, --short or --curve.")
     return found
 
@@ -131,6 +141,7 @@ def _choice(
 
     out = (given["out"] or _folder(found.folder, given)).absolute()
     limits = {name: given[name] for name in ("max_kl", "min_agreement", "short")}
+    limits["hand_first"] = bool(given["hand_first"])
     beside = found.summary["bits_opaque_nodes"]
     asked = Asked(path_from(out, found.folder), bits, beside=beside, **limits)
     with progress(quiet=False) as tell:
@@ -160,9 +171,10 @@ def _folder(run: Path, given: Given) -> Path:
     """RUN-bits-8%-short: the run's folder and what is asked."""
     words = [f"{_flag(n)[2:]}-{given[n]}" for n in LIMITS if given[n] is not None]
     words += ["short"] if given["short"] else []
+    words += ["hand"] if given["hand_first"] else []
     path = Path(os.path.abspath(run))
     return path.with_name("-".join([path.name, *words]))
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return f"--{name.replace('_', '-').removesuffix('-first')}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.clean import clean_all
+from synth.edits import hand_programs, take_over
 from synth.leftovers import working
 from synth.origin import KIND, flags_of, job_of, record
 from synth.run import Progress
@@ -40,9 +41,11 @@ def assemble(
     """
     job = known_job(run, config)
     given = replace(job.config.run, out=str(out), jobs=jobs or job.config.run.jobs)
+    asked = replace(asked, hand=job.hand)
     job = replace(job, asked=asked, config=replace(job.config, run=given))
     whole = (out / "summary.json").exists()
     _take_over(run.folder, job)
+    take_over(run.folder, out)
     try:
         summary = chain(job, progress=progress)
     except Unmet:
@@ -55,7 +58,7 @@ def assemble(
 
 def known_job(run: "Finished", config: Path | None = None) -> "Job":
     """The job of a finished run, whose fronts are all there: with the layers that it has searched,
-    the deep programs and the controls that it had."""
+    the deep programs and the controls that it had, and what was written by hand since."""
     job = job_of(run.folder, config)
     with Store(run.folder, create=False) as store:
         searched = store.layers()
@@ -64,7 +67,8 @@ def known_job(run: "Finished", config: Path | None = None) -> "Job":
     had = run.summary["controls"] | {"shuffled": run.summary["shuffled_control"]}
     controls = tuple(name for name, found in had.items() if found is not None)
     given = replace(job.config, run=replace(job.config.run, controls=controls))
-    return replace(job, config=given, layers=layers, deep=deep, known=True)
+    hand = hand_programs(run.folder)
+    return replace(job, config=given, layers=layers, deep=deep, known=True, hand=hand)
 
 
 def path_from(out: Path, run: Path) -> str:

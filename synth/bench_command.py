@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from synth.errors import InputError
+from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.pace import Pace
@@ -24,7 +25,7 @@ TITLES = ("batch", "original", "replacement", "times")
     help="Probes in a batch; may be repeated.  [1 and 64]",
 )  # fmt: skip
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
+@json_option
 def bench(folder: Path, sizes: tuple[int, ...], config: Path | None, as_json: bool) -> None:
     """Time the replacement of a run beside its original.
 

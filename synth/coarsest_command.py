@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.errors import Problems
+from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -22,7 +23,7 @@ Row = dict[str, Any]
 @click.option("--terms", type=int, metavar="K", help="Most taps of a program.")
 @click.option("--epsilon", type=float, metavar="E", help="ε, if it is not the run's.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
+@json_option
 def coarsest(
     folder: Path,
     unit: str,
@@ -51,17 +52,12 @@ def coarsest(
 def _asked(found: "Finished", unit: str, terms: int | None, epsilon: float | None) -> Row:
     """The row of a unit. Raises InputError: an unknown one, a layer, a direction, wrong numbers."""
     with Problems() as problems:
-        row = problems.attempt(found.find, unit)
-        if isinstance(row, str):
-            names = [r["name"] for r in found.layers[row]]
-            problems.add(f"{unit!r} is a layer: name one of its units, as {names[0]!r}.")
-        elif row is not None and "bank" in row:
-            problems.add(f"{unit!r} is a direction: name a unit of a layer.")
+        row = problems.attempt(found.unit, unit)
         if terms is not None and terms < 1:
             problems.add(f"--terms {terms}: expected a number of taps of at least 1.")
         if epsilon is not None and not 0 < epsilon < inf:
             problems.add(f"--epsilon {epsilon}: expected a finite number above 0.")
-    assert isinstance(row, dict)
+    assert row is not None
     return row
 
 

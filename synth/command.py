@@ -17,13 +17,19 @@ import click
 from synth.assemble_command import assemble
 from synth.bench_command import bench
 from synth.coarsest_command import coarsest
+from synth.diff_command import diff
+from synth.doctor_command import doctor
+from synth.edit_command import edit
 from synth.errors import InputError
 from synth.grammar_command import FILE, grammar
+from synth.options import json_option, run_argument
 from synth.prove_command import prove
 from synth.report_command import report
 from synth.runs_command import clean, runs
+from synth.show_command import show
 from synth.tune_command import tune
 from synth.validate_command import validate
+from synth.what_if_command import what_if
 
 STOPPED = 130  # what shells report of a program that Ctrl-C ended
 _UNCERTIFIED = (
@@ -54,8 +60,9 @@ def main() -> None:
 
 
 for command in (
+    *(show, diff, edit, what_if),
     *(report, validate, assemble, prove, bench),
-    *(tune, coarsest, grammar, runs, clean),
+    *(tune, coarsest, grammar, runs, clean, doctor),
 ):
     main.add_command(command)
 
@@ -116,7 +123,7 @@ def _parameter(key: str) -> str:
 )  # fmt: skip
 @click.option("--quiet", is_flag=True, default=None, help="Print nothing but errors.")
 @click.option("--dry", is_flag=True, help="Print the plan, with the memory and time expected.")
-@click.option("--json", "as_json", is_flag=True, help="The plan as JSON.")
+@json_option
 def run(
     config: Path,
     settings: dict[str, Any],
@@ -131,8 +138,6 @@ def run(
     may be run one after another into one folder; those that were never selected keep their weights.
     With --dry nothing is searched or written.
     """
-    if as_json and not dry:
-        raise click.UsageError("--json goes with --dry: a run writes summary.json.")
     from synth.config import load_config
     from synth.origin import listed, record
 
@@ -143,7 +148,7 @@ def run(
         _plan(found, as_json)
         return
     from synth import run as chain
-    from synth.display import print_result
+    from synth.display import print_json, print_result
     from synth.folder import written
     from synth.job import load_job
     from synth.progress import progress
@@ -155,49 +160,34 @@ def run(
             click.echo(job.note, err=True)
         summary = chain.run(job, progress=tell)
     record(found, given)
-    if not found.run.quiet:
+    if as_json:
+        print_json(summary)
+    elif not found.run.quiet:
         print_result(summary, found.out, written(found.out))
     sys.exit(_code(summary["verdict"] == "drop-in" and bool(summary["accepted"])))
 
 
 @main.command()
-@click.argument("folder", type=FILE, metavar="RUN")
-@click.argument("unit", required=False)
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of tables.")
-def show(folder: Path, unit: str | None, as_json: bool) -> None:
-    """Show all units, or a layer, or a unit.
-
-    UNIT is a layer (fc1), or a unit (fc1_3 or 'fc1[3]') of which the whole front is shown; or a
-    direction (fc1_direction_3, or its own name).
-    """
-    from synth.display import print_json, print_unit, print_units
-    from synth.folder import open_run
-
-    found = open_run(folder)
-    what = found.find(unit) if unit is not None else None
-    if isinstance(what, dict):
-        front, costs = found.front(what), found.costs(what)
-        beside = {"front": front, "engines": costs}
-        print_json({**what, **beside}) if as_json else print_unit(what, front, costs)
-        return
-    layers = found.layers if what is None else {what: found.layers[what]}
-    print_json(layers) if as_json else print_units(layers)
-
-
-@main.command()
-@click.argument("folder", type=FILE, metavar="RUN")
-def check(folder: Path) -> None:
+@run_argument
+@json_option
+def check(folder: Path, as_json: bool) -> None:
     """Check all certificates of a run.
 
     In exact arithmetic; exit 1 if a claim in programs.json is without a sound certificate.
     """
+    from synth.display import print_json
     from synth.folder import check_run, open_run
 
     found = open_run(folder)
     accepted, rejected = check_run(found)
+    counts = Counter(row.get("trust") for row in found.rows)
+    if as_json:
+        refused = [{"unit": unit, "reason": reason} for unit, reason in rejected]
+        trust = {how: counts[how] for how, _ in _UNCERTIFIED}
+        print_json({"accepted": accepted, "rejected": refused, "without_certificate": trust})
+        sys.exit(_code(not rejected))
     for unit, reason in rejected:
         click.echo(f"REJECTED {unit}: {reason}")
-    counts = Counter(row.get("trust") for row in found.rows)
     trusted = "".join(f", {counts[how]} {said}" for how, said in _UNCERTIFIED if counts[how])
     click.echo(f"{len(accepted)} accepted, {len(rejected)} rejected{trusted}")
     sys.exit(_code(not rejected))

@@ -205,6 +205,11 @@ def print_unit(row: Row, front: Sequence[Row], costs: Sequence[Row]) -> None:
     if not front:
         print("It was not searched, so it has no front.")
         return
+    print_front(row, front)
+
+
+def print_front(row: Row, front: Sequence[Row]) -> None:
+    """All candidates of a unit, those that were written by hand among them."""
     table = _table(f"front of {row['name']}: {len(front)} candidates, * is the chosen one")
     table.add_column("")
     for title in ("bits", "FVU fit", "select", "worst", "bound"):
@@ -239,6 +244,16 @@ def print_lines(
 def print_pairs(rows: Mapping[str, str]) -> None:
     """Names and what is said of them, a line each."""
     _show(_pairs(rows))
+
+
+def print_text(lines: Text) -> None:
+    """Lines as they are; a terminal shows their colours."""
+    _show(lines)
+
+
+def width() -> int:
+    """Columns of the terminal, or of a pipe."""
+    return _screen().width
 
 
 def print_json(value: object) -> None:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from synth.edits import FILE_NAME as EDITS
+from synth.edits import hand_rows
 from synth.errors import InputError, nearest
 from synth.packing import unpacked
 from synth.store import COSTS, DIRECTION_FRONT, FRONT, Store
@@ -34,8 +36,9 @@ PROOFS = "proofs.json"
 BEHAVIOUR = "behaviour.json"
 CURVE = "curve.json"
 REPORT = "report.html"
-LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE, REPORT)
-"""There only after `synth tune`, `prove`, `validate --full`, `assemble --curve` and `report`."""
+LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE, REPORT, EDITS)
+"""There only after `synth tune`, `prove`, `validate --full`, `assemble --curve`, `report` and
+`edit`."""
 REPORT_PARTS = "report_[0-9]*.html"  # beside the report of a large run
 
 _NEEDED = {"layer", "name", "channel", "status", "program", "bits", "verdict", "epsilon"}
@@ -109,8 +112,19 @@ class Finished:
                 return row["layer"]
         raise InputError(self._unknown(text))
 
+    def unit(self, text: str) -> Row:
+        """The unit of a layer that a user calls so. Raises InputError: a layer, or a direction."""
+        row = self.find(text)
+        if isinstance(row, str):
+            names = [r["name"] for r in self.layers[row]]
+            raise InputError(f"{text!r} is a layer: name one of its units, as {names[0]!r}.")
+        if "bank" in row:
+            raise InputError(f"{text!r} is a direction: name a unit of a layer.")
+        return row
+
     def front(self, row: Row) -> list[Row]:
-        """The front of a unit, cheapest first; empty for a layer that was not searched.
+        """The front of a unit, cheapest first, and programs that were written by hand; empty for a
+        layer that was not searched.
 
         Each candidate has `chosen`. A chosen program that was re-fitted on the replaced sources,
         or is the constant of an unread unit, is no candidate and stands last.
@@ -118,6 +132,9 @@ class Finished:
         candidates = [
             c for payload in self._stored(row, lambda kind: kind) for c in unpacked(payload)
         ]
+        if "bank" not in row:
+            candidates += hand_rows(self.folder, unit_label(row))
+            candidates.sort(key=lambda c: c["bits"])
         for candidate in candidates:
             candidate["program"] = self._in_words(candidate["program"])
             candidate["chosen"] = candidate["program"] == row["program"]

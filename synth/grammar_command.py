@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from synth.errors import InputError, nearest
+from synth.options import json_option
 
 if TYPE_CHECKING:
     from grammars.grammar import Grammar
@@ -27,10 +28,14 @@ def grammar() -> None:
 
 @grammar.command("list")
 @_with_files
-def list_(files: tuple[Path, ...]) -> None:
+@json_option
+def list_(files: tuple[Path, ...], as_json: bool) -> None:
     """List all primitives, whatever their tags, and those of your own files."""
-    from synth.display import print_lines
+    from synth.display import print_json, print_lines
 
+    if as_json:
+        print_json([_row(p) for p in _load(files).primitives])
+        return
     rows = [
         (p.name, signature(p), ", ".join(sorted(p.tags)), p.doc.partition("\n")[0])
         for p in _load(files).primitives
@@ -41,12 +46,18 @@ def list_(files: tuple[Path, ...]) -> None:
 @grammar.command()
 @click.argument("name")
 @_with_files
-def show(name: str, files: tuple[Path, ...]) -> None:
+@json_option
+def show(name: str, files: tuple[Path, ...], as_json: bool) -> None:
     """Show one primitive: what it takes, what it means and its source."""
     found = _load(files)
     if name not in found:
         raise InputError(f"no primitive is called {name!r}.{nearest(name, found)}")
     one = found[name]
+    if as_json:
+        from synth.display import print_json
+
+        print_json(_row(one) | {"source": one.source, "file": str(one.path)})
+        return
     gaps = f", no meaning in {', '.join(sorted(one.gaps))}" if one.gaps else ""
     tags = ", ".join(sorted(one.tags))
     click.echo(f"{name}{signature(one)}\n\n{one.doc}\n\ntags {tags}, weight {one.weight:g}{gaps}")
@@ -56,7 +67,8 @@ def show(name: str, files: tuple[Path, ...]) -> None:
 @grammar.command()
 @click.argument("given", type=FILE, nargs=-1, metavar="[FILE]...")
 @_with_files
-def check(given: tuple[Path, ...], files: tuple[Path, ...]) -> None:
+@json_option
+def check(given: tuple[Path, ...], files: tuple[Path, ...], as_json: bool) -> None:
     """Hold primitives to the contract.
 
     Those of the files, or all; exit 1 if one breaks it.
@@ -64,14 +76,33 @@ def check(given: tuple[Path, ...], files: tuple[Path, ...]) -> None:
     wanted = tuple(dict.fromkeys((*given, *files)))
     found = _load(wanted)
     from oracles.contract import check_primitive
+    from synth.display import print_json
 
-    broken = 0
+    broken, checked = 0, []
     for one in (p for p in found.primitives if not wanted or p.path in wanted):
         violations = check_primitive(one, found)
         broken += bool(violations)
+        if as_json:
+            told = [{"interpreter": v.interpreter, "message": v.message} for v in violations]
+            checked.append({"name": one.name, "ok": not violations, "violations": told})
+            continue
         lines = [f"{v.interpreter}: {v.message}".replace("\n", "\n    ") for v in violations]
         click.echo("\n  ".join([f"{one.name}: {'BROKEN' if violations else 'ok'}", *lines]))
+    if as_json:
+        print_json(checked)
     sys.exit(1 if broken else 0)
+
+
+def _row(one: "Primitive") -> dict[str, Any]:
+    """A primitive as JSON."""
+    return {
+        "name": one.name,
+        "signature": signature(one),
+        "tags": sorted(one.tags),
+        "weight": one.weight,
+        "gaps": sorted(one.gaps),
+        "doc": one.doc,
+    }
 
 
 def signature(one: "Primitive") -> str:

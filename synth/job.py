@@ -1,7 +1,7 @@
 """A user's input, read and checked before anything is searched."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,7 +46,8 @@ class Job:
     """A user's input, read and checked: nothing has been searched yet.
 
     `note` says what was chosen for the user, if anything was. Where all is `known`, nothing is
-    searched: fronts are those that the store holds. `asked` stands in the place of what the
+    searched: fronts are those that the store holds, and the texts of units that were written by
+    `hand`. `asked` stands in the place of what the
     configuration accepts.
     """
 
@@ -61,6 +62,7 @@ class Job:
     note: str = ""
     discrete: Discrete | None = None
     known: bool = False
+    hand: Mapping[str, Sequence[str]] = field(default_factory=dict)
     asked: Asked | None = None
 
     @property

@@ -15,6 +15,7 @@ from synth.effort import Effort
 from synth.evidence import LayerEvidence, Ranges, gather
 from synth.families.kin import Kin
 from synth.fronts import Candidate
+from synth.hand import Hand, with_hand, without_hand
 from synth.layers import Layer
 from synth.leftovers import FOLDER
 from synth.network import Network
@@ -78,10 +79,13 @@ def prepared(
             ranges[layer.name] = evidence.ranges
             with watch.stage("fronts"):
                 front = effort.fronts(evidence, places[layer.name])
-                units = able(front, evidence.ranges, given)
+                tried = with_hand(job, evidence, front) if kind == FRONT else front
+                units = able(tried, evidence.ranges, given)
             with watch.stage("families"):
                 related = effort.kin(evidence, places[layer.name], front, given.max_fvu)
                 kin = [_able_kin(family, evidence, given) for family in related]
+                if kind == FRONT:
+                    kin = [without_hand(job, units, family) for family in kin]
             with watch.stage("prices"):
                 every = _with_kin(units, kin)
                 prices = beside.start(costs, layer, every, priced.pop(layer.name), job.grammar)
@@ -98,7 +102,7 @@ def prepared(
     def known(layer: Layer) -> LayerEvidence:
         return evidence_files.read(places[layer.name], layer)
 
-    engines = {engine.name: engine for engine in job.settings.load()}
+    engines = {engine.name: engine for engine in (*job.settings.load(), Hand())}
     chooser = Chooser(network, tuple(fronts), known, job.probes, given, job.grammar, engines)
     yield Prepared(chooser, ranges, effort.failures, effort.engines)
     for place in places.values():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.errors import InputError, Problems
+from synth.options import json_option
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ Row = dict[str, Any]
 @click.option("--semantics", default="real", metavar="S", help="real, float64 or float32.")
 @click.option("--device", default="cpu", help="cpu, or cuda.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
+@json_option
 def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> None:
     """Prove how far the replacement can be from the network.
 

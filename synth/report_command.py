@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.errors import InputError
+from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -19,7 +20,7 @@ FILE = click.Path(path_type=Path)
 @click.argument("folder", type=FILE, metavar="RUN")
 @click.option("--probes/--no-probes", default=True, help="Show units on held-out probes.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-@click.option("--json", "as_json", is_flag=True, help="The names of the files as JSON.")
+@json_option
 def report(folder: Path, probes: bool, config: Path | None, as_json: bool) -> None:
     """Write a page to look at the run with.
 

@@ -9,10 +9,19 @@ from grammars.names import Names
 from grammars.program import Node
 from grammars.siblings import expand
 from grammars.text import format_program, parse_program
+from synth.errors import InputError
 from synth.unfolding import unfolded
 
 if TYPE_CHECKING:
     from synth.folder import Finished
+
+
+def reread(run: "Finished", layer: str) -> "Reread | None":
+    """The programs of a layer as trees; None where its certificates do not know it."""
+    try:
+        return Reread(run, layer)
+    except (InputError, KeyError, TypeError, AttributeError, ValueError):
+        return None
 
 
 class Reread:

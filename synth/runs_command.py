@@ -2,18 +2,21 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from synth.errors import Problems
+from synth.options import json_option
 
 FILE = click.Path(path_type=Path)
 RESULTS = Path("results")
+Row = dict[str, Any]
 
 
 @click.command()
 @click.argument("folder", type=FILE, default=RESULTS, required=False)
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
+@json_option
 def runs(folder: Path, as_json: bool) -> None:
     """List the runs in FOLDER and below, by default results/.
 
@@ -48,34 +51,51 @@ def runs(folder: Path, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Remove the run itself, after asking.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--salvage", "rescue", is_flag=True, help="Keep what a damaged store still holds.")
-def clean(folders: tuple[Path, ...], everything: bool, yes: bool, rescue: bool) -> None:
+@json_option
+def clean(
+    folders: tuple[Path, ...], everything: bool, yes: bool, rescue: bool, as_json: bool
+) -> None:
     """Remove what a run can make again.
 
     That is what killed runs left, copies of old stores and results of other runs. Nothing is
     removed that no run has made.
     """
     from synth.clean import check_run_folder
+    from synth.display import print_json
 
     with Problems() as problems:
         for folder in folders:
             problems.attempt(check_run_folder, folder)
+    done = []
     for folder in folders:
-        if rescue:
-            _salvage(folder)
-        elif everything:
-            _remove(folder, yes)
-        else:
-            _clean(folder)
+        one = _salvage(folder) if rescue else _remove(folder, yes) if everything else _clean(folder)
+        done.append({"folder": str(folder)} | one)
+        if not as_json:
+            _print(done[-1])
+    if as_json:
+        print_json(done)
 
 
-def _clean(folder: Path) -> None:
-    from synth.clean import clean
+def _print(done: Row) -> None:
     from synth.runs import size_text
 
-    click.echo(f"{folder}: {size_text(clean(folder))} freed")
+    folder = done["folder"]
+    if "kept" in done:
+        click.echo(f"{folder}: {done['kept']} results kept; the same command goes on from them")
+        return
+    click.echo(f"{folder}: {size_text(done['freed'])} freed")
+    if done.get("others"):
+        others = ", ".join(done["others"])
+        click.echo(f"{folder} stays, for it holds what no run made: {others}")
 
 
-def _remove(folder: Path, yes: bool) -> None:
+def _clean(folder: Path) -> Row:
+    from synth.clean import clean
+
+    return {"freed": clean(folder)}
+
+
+def _remove(folder: Path, yes: bool) -> Row:
     from synth.clean import clean_all
     from synth.runs import read_run, size_text
 
@@ -83,16 +103,13 @@ def _remove(folder: Path, yes: bool) -> None:
     if not yes:
         click.confirm(f"Remove {folder} ({run.state}, {size_text(run.size)})?", abort=True)
     freed, others = clean_all(folder)
-    click.echo(f"{folder}: {size_text(freed)} freed")
-    if others:
-        click.echo(f"{folder} stays, for it holds what no run made: {', '.join(others)}")
+    return {"freed": freed, "others": others}
 
 
-def _salvage(folder: Path) -> None:
+def _salvage(folder: Path) -> Row:
     from synth.leftovers import working
     from synth.salvage import salvage
     from synth.store import FILE_NAME
 
     with working(folder):
-        count = salvage(folder / FILE_NAME)
-    click.echo(f"{folder}: {count} results kept; the same command goes on from them")
+        return {"kept": salvage(folder / FILE_NAME)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.errors import InputError, Problems
+from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -26,7 +27,7 @@ Asked = dict[str, list[int]]
 @click.option("--layer", "layers", metavar="NAME", multiple=True, help="Layer; may be repeated.")
 @click.option("--colour", default="all", metavar="NAME", help="Axis of colour of the pictures.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of tables.")
+@json_option
 def tune(
     folder: Path,
     units: tuple[str, ...],

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.options import json_option
+
 if TYPE_CHECKING:
     from synth.assembly import LayerChoice
     from synth.job import Job
@@ -23,7 +25,7 @@ _COMPARED = ("accuracy_original", "accuracy_replaced", "agreement", "kl_mean")
 @click.argument("folder", type=FILE, metavar="RUN")
 @click.option("--full", is_flag=True, help="Also where, and under what, the answers differ.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
-@click.option("--json", "as_json", is_flag=True, help="JSON in place of tables.")
+@json_option
 def validate(folder: Path, full: bool, config: Path | None, as_json: bool) -> None:
     """Judge a run on held-out once more.
 

@@ -88,9 +88,15 @@ def effects(
         name = intervention.layer
         first = ask({name: intervention.on(own[name])}) - before
         then = ask({**modules, name: intervention.on(modules[name])}) - after
-        moved = float(((first - first.mean(0)) ** 2).sum())
-        found.append(Effect(intervention, moved, float(((then - first) ** 2).sum())))
+        found.append(Effect(intervention, *moved_and_missed(first, then)))
     return found
+
+
+def moved_and_missed(original: Tensor, replaced: Tensor) -> tuple[float, float]:
+    """Of changes (N, K) of both networks' outputs, how far the original's move, and how much of it
+    the replacement's miss."""
+    moved = ((original - original.mean(0)) ** 2).sum()
+    return float(moved), float(((replaced - original) ** 2).sum())
 
 
 def _outputs(network: Network, batch: Batch, modules: Mapping[str, nn.Module]) -> Tensor:

@@ -74,14 +74,14 @@ class Examination:
         pick = self.network.judge
         original = run_batches(self.network.module, inputs, pick=pick)
         for modules in halves(self.choices, self.modules, self.seed):
-            yield distances(original, self._mixed(inputs, modules), labels)
+            yield distances(original, self.mixed(inputs, modules), labels)
 
     def interventions(self) -> list[Effect]:
         """Units interfered with, in both networks alike."""
         layers = [c.layer.name for c in self.choices]
         known = unit_statistics(self.network, layers, self.job.parts.fit.inputs)
         asked = list(drawn(self.choices, known, self.seed))
-        inputs = self._taken(INTERFERED)[0]
+        inputs = self.taken(INTERFERED)[0]
         return effects(self.network, self.modules, asked, inputs.batch())
 
     @cached_property
@@ -92,9 +92,9 @@ class Examination:
 
     @cached_property
     def _some(self) -> tuple[Inputs, Tensor | None]:
-        return self._taken(EXAMINED)
+        return self.taken(EXAMINED)
 
-    def _taken(self, most: int) -> tuple[Inputs, Tensor | None]:
+    def taken(self, most: int) -> tuple[Inputs, Tensor | None]:
         """Some probes of held-out, drawn once, and their labels."""
         held_out = self.job.parts.held_out
         generator = np.random.default_rng(self.seed)
@@ -109,7 +109,9 @@ class Examination:
         first, second = (run_batches(module, inputs, pick=pick) for module in modules)
         return first, second
 
-    def _mixed(self, inputs: Inputs, modules: Mapping[str, nn.Module]) -> Tensor:
+    def mixed(self, inputs: Inputs, modules: Mapping[str, nn.Module]) -> Tensor:
+        """The outputs (n, K) with some modules in the places of layers."""
+
         def rows(part: Inputs) -> Tensor:
             found = self.network.record(part.batch(), [], modules=modules)["output"]
             return as_rows(found).float().cpu()

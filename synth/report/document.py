@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from synth.errors import InputError
 from synth.figures import finite
 from synth.folder import DEEP, TUNING, Finished
 from synth.report.families import family_cards
@@ -19,7 +18,7 @@ from synth.report.links import Links
 from synth.report.overview import overview
 from synth.report.units import UnitPages
 from synth.report.weights import weights_of
-from synth.reread import Reread
+from synth.reread import reread
 
 if TYPE_CHECKING:
     from synth.report.looking import Looking
@@ -65,7 +64,7 @@ def document_of(
     links, tuned = Links(run), _tuned(run)
     pages = []
     for layer in run.layers:
-        known = _programs(run, layer), weights_of(run, layer)
+        known = reread(run, layer), weights_of(run, layer)
         pages.append(_page(run, layer, UnitPages(run, links, *known, tuned, looking)))
     pages += _deep(run, links)
     return Document(run.folder.resolve().name, tuple(notes), finite(overview(run)), tuple(pages))
@@ -100,14 +99,6 @@ def _head(
         "bits": sum(bits) if bits else None,
         "units": [unit["name"] for unit in units],
     }
-
-
-def _programs(run: Finished, layer: str) -> Reread | None:
-    """The programs of a layer as trees; None where its certificates do not know it."""
-    try:
-        return Reread(run, layer)
-    except (InputError, KeyError, TypeError, AttributeError, ValueError):
-        return None
 
 
 def _tuned(run: Finished) -> dict[tuple[str, int], Row]:

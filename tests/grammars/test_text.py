@@ -229,6 +229,24 @@ def test_error_shows_the_offending_part() -> None:
     assert "at: sine(conv1_4)" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong", "row"),
+    [
+        ("relu(conv1_3 + 0.5*sine(conv1_4))", "sine(conv1_4)", 0),
+        ("conv1_3\n + é", "é", 1),
+        ("relu(conv1_3 + )", ")", 0),
+        ("  1.0*conv1_3*nobody", "nobody", 0),
+    ],
+)
+def test_error_knows_the_place(text: str, wrong: str, row: int) -> None:
+    """The place is that of the part, in characters, line by line."""
+    with pytest.raises(ParseError) as caught:
+        parse(f"({text})" if "\n" in text else text)
+    assert caught.value.place is not None
+    line, first, last = caught.value.place
+    assert line == row and text.strip().split("\n")[row][first:last] == wrong
+
+
 def test_endless_text_is_refused() -> None:
     """Text beyond the limit is refused before Python's parser sees it."""
     with pytest.raises(ParseError, match="longer than"):

@@ -1,7 +1,8 @@
 """What is asked of a choice takes the place of what the run was to hold, and no more."""
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from synth.asked import Asked
 from synth.picking import Criteria
@@ -25,6 +26,14 @@ def test_short_alone_keeps_the_limits_of_the_run() -> None:
     found = asked.criteria(replace(OWN, most_bits=300))
     assert (found.max_kl, found.min_agreement, found.most_bits) == (math.inf, 0.0, 300)
     assert str(asked) == "the limits of the run, short programs first"
+
+
+def test_programs_by_hand_keep_the_limits_of_the_run() -> None:
+    """Which programs were given tells one choice from another; of the network no more is asked."""
+    asked = Asked("../net", hand={"fc1[0]": ["relu(input_0)"]}, hand_first=True)
+    assert asked.criteria(OWN) == replace(OWN, free=OWN.nothing)
+    assert str(asked) == "the limits of the run, written by hand first"
+    assert Asked(**json.loads(json.dumps(asdict(asked)))) == asked
 
 
 def test_in_words() -> None:

@@ -173,7 +173,12 @@ def test_a_choice_that_was_stopped_goes_on(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ([], "nothing is asked: give --bits, --max-kl, --min-agreement, --short or --curve"),
+        (
+            [],
+            "nothing is asked: give --bits, --max-kl, --min-agreement, --hand, --short or --curve",
+        ),
+        (["--hand"], "--hand: results/net has no program that `synth edit` has kept"),
+        (["--curve", "--hand"], "--hand does not go with --curve"),
         (["--points", "5", "--short"], "--points goes with --curve"),
         (["--curve", "--bits", "10%"], "--bits does not go with --curve"),
         (["--curve", "--max-kl", "1"], "--max-kl does not go with --curve"),
