@@ -142,7 +142,7 @@ def run(
     if dry:
         _plan(found, as_json)
         return
-    from synth import run as chain
+    from synth import chain
     from synth.display import print_result
     from synth.folder import written
     from synth.job import load_job

@@ -52,9 +52,9 @@ def _looking(found: "Finished", config: Path | None) -> "tuple[Looking | None, l
 
     Raises InputError where the configuration that the user named is not that of the run.
     """
+    from synth.chain import load_choices
     from synth.origin import job_of
     from synth.report.looking import Looking
-    from synth.run import load_choices
     from synth.threads import numeric_threads
 
     if not found.summary:
