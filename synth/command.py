@@ -18,6 +18,7 @@ from synth.assemble_command import assemble
 from synth.bench_command import bench
 from synth.coarsest_command import coarsest
 from synth.errors import InputError
+from synth.export_command import export
 from synth.grammar_command import FILE, grammar
 from synth.prove_command import prove
 from synth.report_command import report
@@ -55,7 +56,7 @@ def main() -> None:
 
 for command in (
     *(report, validate, assemble, prove, bench),
-    *(tune, coarsest, grammar, runs, clean),
+    *(tune, coarsest, grammar, runs, clean, export),
 ):
     main.add_command(command)
 

@@ -1,5 +1,6 @@
 """A finished run and its layers as objects."""
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -129,11 +130,21 @@ class Run(Mapping[str, Layer]):
 
         Raises InputError where the network or the probes are not what they were.
         """
-        from synth.assembly import assemble
         from synth.chain import load_choices
+        from synth.replacement import replacement_of
 
-        choices = [c for c in load_choices(self._job, self.folder) if not c.is_opaque]
-        return assemble(self._job.network, choices, self._job.grammar)
+        return replacement_of(self._job, load_choices(self._job, self.folder))
+
+    def export(self, onnx: str | os.PathLike[str]) -> float:
+        """Write the replacement as an ONNX file, kept only if onnxruntime answers as it does.
+
+        Gives the largest difference over max |output|, at most 1e-5. Raises InputError: onnxruntime
+        is not installed, or an operation has no form in ONNX.
+        """
+        from synth.chain import load_choices
+        from synth.replacement import export_replacement
+
+        return export_replacement(self._job, load_choices(self._job, self.folder), Path(onnx))
 
     def report(self, *, probes: bool = True) -> Page:
         """Write report.html into the folder, as `synth report` does; with `probes`, with units and
