@@ -4,9 +4,9 @@ Runs are made quick: few candidates and no controls, which changes no step.
 """
 
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from blocks import ROOT, Block, blocks_of
 from click.testing import CliRunner
 
 import synth.api.making
-import synth.engines
 from synth.command import main
 
 QUICK = {"search.budget": 20, "run.controls": [], "run.jobs": 1}
@@ -38,7 +37,7 @@ def test_the_tutorial(follow: Follow, tmp_path: Path) -> None:
     (tmp_path / "examples").mkdir()
     for file in ("digits.py", "digits_mlp100.toml", "digits_mlp100.safetensors"):
         shutil.copy(ROOT / "examples" / file, tmp_path / "examples")
-    follow("tutorial.md", "--layer", "fc2")
+    follow("tutorial.md", "--layer", "out")
     assert (tmp_path / "results" / "digits_mlp100" / "report.html").exists()
 
 
@@ -53,19 +52,28 @@ def test_a_primitive_of_ones_own(follow: Follow) -> None:
     follow("primitive.md", "--set", "search.families=false")
 
 
-def test_an_engine_of_ones_own(
-    follow: Follow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As if its package were installed, it is asked and stands on fronts."""
-    point = EntryPoint("strongest", "strongest:Strongest", synth.engines.GROUP)
-    monkeypatch.setattr(synth.engines, "_added", lambda: {"strongest": point})
+def test_an_engine_of_ones_own(follow: Follow, tmp_path: Path) -> None:
+    """Where its package is installed, it is asked and stands on fronts."""
+    _installed(tmp_path)
     for block in blocks_of(ROOT / "docs" / "own_network.md"):
         if block.file in ("tumours.py", "tumours.toml"):
             (tmp_path / block.file).write_text(block.text)
     _run_file(tmp_path / "tumours.py")
-    follow("engine.md")
+    follow("engine.md", "--set=run.backend=threading")  # no process is to start for it
     fronts = synth.open(tmp_path / "results" / "strongest")["2"]["m2_1"].front
     assert "strongest" in {candidate.engine for candidate in fronts}
+
+
+def _installed(folder: Path) -> None:
+    """What pip leaves of the package in the document: its entry points, in a folder on the path."""
+    (project,) = (b for b in blocks_of(ROOT / "docs" / "engine.md") if b.kind == "toml")
+    told = tomllib.loads(project.text)["project"]
+    info = folder / f"{told['name']}-{told['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Name: {told['name']}\nVersion: {told['version']}\n")
+    groups = told["entry-points"].items()
+    lines = (f"[{g}]\n" + "".join(f"{k} = {v}\n" for k, v in own.items()) for g, own in groups)
+    (info / "entry_points.txt").write_text("".join(lines))
 
 
 def _followed(document: Path, folder: Path, flags: tuple[str, ...]) -> None:
