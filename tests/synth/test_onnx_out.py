@@ -1,6 +1,7 @@
 """Replacement networks as ONNX: onnxruntime answers as torch, or no file is kept."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from small import CORE, as_they_are, read
 from torch import nn
+from typed import Home
 
 from synth import onnx_out
 from synth.assembly import assemble
@@ -39,6 +41,24 @@ def test_the_digits_networks(
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(read_model(path)(batch[:1]), found, rtol=1e-4, atol=1e-4)
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_the_command(home: Home, tmp_path: Path) -> None:
+    """A finished run becomes a file, and it is said how far it differs."""
+    pytest.importorskip("onnxruntime")
+    done = home("export", "results/net", "--onnx", tmp_path / "net.onnx")
+    assert done.exit_code == 0 and "of the largest output" in done.output
+    assert read_model(tmp_path / "net.onnx")(torch.rand(4, 6)).shape == (4, 3)
+
+
+def test_without_onnxruntime_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said what to install."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"pip install 'neuron-synth\[onnx\]'"):
+        write_onnx(nn.Linear(2, 2), (torch.rand(4, 2),), tmp_path / "net.onnx", **NAMES)
+    assert not list(tmp_path.iterdir())
 
 
 class Bessel(nn.Module):
