@@ -30,9 +30,9 @@ from grammars.program import count_terms  # noqa: E402
 from oracles.circuits import Circuit  # noqa: E402
 from oracles.claims import Proved  # noqa: E402
 from oracles.discrete import decide  # noqa: E402
+from synth.chain import run  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.job import Job, load_job  # noqa: E402
-from synth.run import run  # noqa: E402
 
 MOST, MEDIAN = 1.5, 6
 CASE = """

@@ -21,11 +21,11 @@ from benchmarks.networks import gabors  # noqa: E402  (the repository is not a p
 from benchmarks.report import Report  # noqa: E402
 from benchmarks.timed import minutes_of  # noqa: E402
 from synth.assembly import LayerChoice  # noqa: E402
+from synth.chain import load_choices  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.job import Job, load_job  # noqa: E402
 from synth.multiplier import search_multiplier  # noqa: E402
 from synth.prepared import prepared  # noqa: E402
-from synth.run import load_choices  # noqa: E402
 from synth.stopwatch import Stopwatch  # noqa: E402
 from synth.store import Store  # noqa: E402
 from synth.threads import numeric_threads  # noqa: E402

@@ -17,9 +17,9 @@ from grammars.grammar import load_grammar
 from grammars.program import PRE, Node, call, const, linear, tap
 from grammars.scope import Scope
 from grammars.siblings import expand, pre_of
+from synth.chain import search
 from synth.config import load_config
 from synth.job import load_job
-from synth.run import search
 from synth.stopwatch import Stopwatch
 from synth.store import Store
 

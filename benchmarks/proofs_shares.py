@@ -22,11 +22,11 @@ from oracles.claims import Affine, Box, Proved
 from oracles.falsify import affines, highest
 from synth.affine import affine_forms, unit_bank, unit_box
 from synth.assembly import LayerChoice, Status, source_index
+from synth.chain import load_choices
 from synth.config import load_config
 from synth.evidence import Ranges, gather
 from synth.job import Job, load_job
 from synth.proofs import UnitProof, prove_choices
-from synth.run import load_choices
 
 ROOT = Path(__file__).parent.parent
 PROBES = 4000  # images of MNIST

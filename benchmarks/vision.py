@@ -29,9 +29,9 @@ from grammars.coding import opaque_bits  # noqa: E402
 from grammars.program import Node, terms_of  # noqa: E402
 from synth.assembly import LayerChoice, Status  # noqa: E402
 from synth.baselines import entropy_bits  # noqa: E402
+from synth.chain import load_choices  # noqa: E402
 from synth.config import load_config  # noqa: E402
 from synth.job import load_job  # noqa: E402
-from synth.run import load_choices  # noqa: E402
 
 COMPONENTS, MAX_FVU, SHARE = 5, 0.02, 0.08
 PROGRAMS, ACCURACY, AGREEMENT, MINUTES = 0.90, -0.008, 0.96, 4

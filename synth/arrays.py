@@ -72,12 +72,20 @@ def _from_function(reference: Reference) -> Arrays:
     target, place = load_object(reference), str(reference)
 
     def gathered() -> Arrays:  # batches are made while they are read, so inside `call_object`
-        result = target() if callable(target) else target
-        return _from_batches(result, place) if _is_stream(result) else _parsed(result, place)
+        return arrays_of(target() if callable(target) else target, place)
 
     found = call_object(reference, gathered)
     assert isinstance(found, Arrays)
     return found
+
+
+def arrays_of(value: object, place: str) -> Arrays:
+    """The arrays of what a function may return; `place` is what messages call it.
+
+    Batches are written to temporary files as they come. Raises InputError: no numbers, or another
+    form.
+    """
+    return _from_batches(value, place) if _is_stream(value) else _parsed(value, place)
 
 
 def _is_stream(value: object) -> TypeGuard[Iterable[object]]:

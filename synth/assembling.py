@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synth.chain import Progress
+from synth.chain import run as chain
 from synth.clean import clean_all
 from synth.edits import hand_programs, take_over
 from synth.leftovers import working
 from synth.origin import KIND, flags_of, job_of, record
-from synth.run import Progress
-from synth.run import run as chain
 from synth.store import Store
 from synth.unmet import Unmet
 

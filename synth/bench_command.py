@@ -34,11 +34,11 @@ def bench(folder: Path, sizes: tuple[int, ...], config: Path | None, as_json: bo
     for size in sizes:
         if size < 1:
             raise InputError(f"--batch {size}: expected a number of probes of at least 1.")
+    from synth.chain import load_choices
     from synth.display import print_json
     from synth.folder import open_run
     from synth.origin import job_of
     from synth.pace import paces
-    from synth.run import load_choices
 
     found = open_run(folder)
     job = job_of(found.folder, config)

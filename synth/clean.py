@@ -1,10 +1,19 @@
 """Making room: what of a run can be made again is removed, or all that a run ever made."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from synth.database import backup_path
 from synth.errors import InputError
-from synth.folder import DEEP, DIRECTIONS, LATER, REPORT_PARTS, RESULT_FILES
+from synth.folder import (
+    DEEP,
+    DIRECTIONS,
+    GIVEN,
+    GIVEN_FILES,
+    LATER,
+    REPORT_PARTS,
+    RESULT_FILES,
+)
 from synth.leftovers import working
 from synth.runs import read_run
 from synth.store import FILE_NAME, Store
@@ -50,6 +59,8 @@ def clean_all(folder: Path) -> tuple[int, list[str]]:
         others = {p.name for p in folder.iterdir()} - _ours(folder)
         for path in (*_copies(folder), *_made(folder)):
             path.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or something else is in it
+            (folder / GIVEN).rmdir()
     if not any(folder.iterdir()):
         folder.rmdir()
     left = sum((folder / name).stat().st_size for name in others if (folder / name).is_file())
@@ -59,12 +70,13 @@ def clean_all(folder: Path) -> tuple[int, list[str]]:
 def _ours(folder: Path) -> set[str]:
     from synth.lock import FILE_NAME as LOCK
 
-    return {LOCK, *(path.name for path in (*_copies(folder), *_made(folder)))}
+    return {LOCK, GIVEN, *(path.name for path in (*_copies(folder), *_made(folder)))}
 
 
 def _made(folder: Path) -> list[Path]:
     """What a run keeps, in which the store comes last."""
-    return [*folder.glob(REPORT_PARTS), *(folder / name for name in MADE)]
+    given = (path for name in GIVEN_FILES for path in folder.glob(f"{GIVEN}/{name}"))
+    return [*folder.glob(REPORT_PARTS), *given, *(folder / name for name in MADE)]
 
 
 def _copies(folder: Path) -> list[Path]:

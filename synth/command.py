@@ -21,6 +21,7 @@ from synth.diff_command import diff
 from synth.doctor_command import doctor
 from synth.edit_command import edit
 from synth.errors import InputError
+from synth.export_command import export
 from synth.grammar_command import FILE, grammar
 from synth.options import json_option, run_argument
 from synth.prove_command import prove
@@ -62,7 +63,7 @@ def main() -> None:
 for command in (
     *(show, diff, edit, what_if),
     *(report, validate, assemble, prove, bench),
-    *(tune, coarsest, grammar, runs, clean, doctor),
+    *(tune, coarsest, grammar, runs, clean, export, doctor),
 ):
     main.add_command(command)
 
@@ -147,7 +148,7 @@ def run(
     if dry:
         _plan(found, as_json)
         return
-    from synth import run as chain
+    from synth import chain
     from synth.display import print_json, print_result
     from synth.folder import written
     from synth.job import load_job

@@ -189,18 +189,22 @@ class _Given:
 
 
 def load_config(
-    path: str | os.PathLike[str], overrides: Mapping[str, object] | None = None
+    path: str | os.PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    said: str = "command line: ",
 ) -> Config:
     """Reads a run's TOML; `overrides` such as {"run.seed": 1} (flags) stand above it.
 
-    An override of None or () is a flag that was not given. Its paths are relative to the working
-    folder, the file's to the file's folder. Raises one InputError with every problem.
+    An override of None or () is a flag that was not given; `said` is what messages put before its
+    name. Its paths are relative to the working folder, the file's to the file's folder. Raises one
+    InputError with every problem.
     """
     path = Path(os.path.abspath(path))
     values: dict[str, dict[str, Any]] = {}
     with Problems() as problems:
         given = _given_by_file(_read_toml(path), path, problems)
-        given |= _given_by_flags(overrides or {})
+        given |= _given_by_flags(overrides or {}, said)
         _report_unknown(given, problems)
         values |= {name: _read_table(name, given, path, problems) for name in TABLES}
         problems.add(*_network_problems(given, path))
@@ -253,9 +257,9 @@ def _given_by_file(tables: dict[str, Any], path: Path, problems: Problems) -> di
     return given
 
 
-def _given_by_flags(overrides: Mapping[str, object]) -> dict[str, _Given]:
+def _given_by_flags(overrides: Mapping[str, object], said: str) -> dict[str, _Given]:
     return {
-        dotted: _Given(value, f"command line: {dotted}", Path.cwd())
+        dotted: _Given(value, f"{said}{dotted}", Path.cwd())
         for dotted, value in overrides.items()
         if value is not None and value != ()
     }

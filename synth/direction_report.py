@@ -27,8 +27,8 @@ from synth.records import Records
 from synth.splits import Part
 
 if TYPE_CHECKING:
+    from synth.chain import Searched
     from synth.job import Job
-    from synth.run import Searched
 
 Row = dict[str, Any]
 

@@ -71,12 +71,12 @@ def _remove(found: "Finished", row: Row, as_json: bool) -> None:
 
 def _written(found: "Finished", row: Row, text: str, config: Path | None) -> Row:
     """The program as it is kept, in the names of the run. Raises InputError: all that is wrong."""
+    from synth.chain import load_choices
     from synth.editing import Edit
     from synth.edits import keep
     from synth.folder import unit_label
     from synth.leftovers import working
     from synth.origin import job_of
-    from synth.run import load_choices
     from synth.threads import numeric_threads
     from synth.written import Typed
 

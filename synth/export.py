@@ -43,7 +43,7 @@ def export_graph(module: nn.Module, example: Batch) -> Exported:
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of its own deprecated types
-        program = _export(module, example)
+        program = exported_program(module, example)
         _rename(program)
         names = _output_names(program)
         graph_module = _unlifted(program)
@@ -63,7 +63,8 @@ def referenced(module: fx.GraphModule) -> fx.GraphModule:
     return result
 
 
-def _export(module: nn.Module, example: Batch) -> torch.export.ExportedProgram:
+def exported_program(module: nn.Module, example: Batch) -> torch.export.ExportedProgram:
+    """`module`, in eval mode, as torch exports it with a free batch size. Raises ReadError."""
     for i, tensor in enumerate(example):
         if tensor.dim() < 1 + (len(example) == 1) or tensor.shape[0] < 1:
             which = f"{i + 1} of {len(example)} " if len(example) > 1 else ""

@@ -36,6 +36,8 @@ PROOFS = "proofs.json"
 BEHAVIOUR = "behaviour.json"
 CURVE = "curve.json"
 REPORT = "report.html"
+GIVEN, GIVEN_CONFIG = "given", "run.toml"  # what was in memory, as files (`synth.api.given`)
+GIVEN_FILES = (GIVEN_CONFIG, "network.pt2", "*inputs_[0-9]*.npy", "*labels.npy")
 LATER = (TUNING, PROOFS, BEHAVIOUR, CURVE, REPORT, EDITS)
 """There only after `synth tune`, `prove`, `validate --full`, `assemble --curve`, `report` and
 `edit`."""

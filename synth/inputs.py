@@ -57,7 +57,7 @@ def _load_set(
     problems: Problems,
 ) -> _Set:
     place = f"probes.{prefix}labels"
-    loaded = problems.attempt(_load_inputs, inputs, folder) if inputs else None
+    loaded = problems.attempt(load_inputs, inputs, folder) if inputs else None
     own = problems.attempt(_load_labels, labels, folder, place) if labels else None
     if loaded is None:
         return _Set(labelled=bool(labels))
@@ -69,8 +69,11 @@ def _load_set(
     return _Set(checked, problems.attempt(check_labels, found, count, place), True)
 
 
-def _load_inputs(references: str | Sequence[str], folder: Path) -> Arrays:
-    """The arrays of all references in order, and the first labels that one of them gives."""
+def load_inputs(references: str | Sequence[str], folder: Path) -> Arrays:
+    """The arrays of all references in order, and the first labels that one of them gives.
+
+    Raises one InputError with the problems of all.
+    """
     names = (references,) if isinstance(references, str) else references
     with Problems() as problems:
         loaded = [problems.attempt(load_arrays, name, folder) for name in names]

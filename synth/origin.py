@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synth import config_rules as rules
 from synth.config import TABLES, Config, load_config
 from synth.errors import InputError
+from synth.folder import GIVEN, GIVEN_CONFIG
 from synth.store import Store
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def job_of(folder: Path, moved: Path | None = None) -> "Job":
 
     with Store(folder, create=False) as store:
         found = _origin(store, folder)
-        path = moved or Path(found["config"])
+        path = moved or _configuration(folder, found)
         if not path.is_file():
             place = f"{folder} was run from {path}, which does not exist"
             raise InputError(f"{place}: say where it is now by --config FILE.")
@@ -71,6 +72,12 @@ def _origin(store: Store, folder: Path) -> dict[str, Any]:
     if not found["config"]:
         raise InputError(f"{folder} does not say what it was run from: run it again.")
     return found
+
+
+def _configuration(folder: Path, found: Mapping[str, Any]) -> Path:
+    """Where it was, or in the run folder itself, which may have moved."""
+    path, inside = Path(found["config"]), folder / GIVEN / GIVEN_CONFIG
+    return inside if not path.is_file() and inside.is_file() else path
 
 
 def _check_same(store: Store, folder: Path, job: "Job") -> None:

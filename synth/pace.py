@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from synth.assembly import LayerChoice, assemble
+from synth.assembly import LayerChoice
 from synth.batches import Batch
+from synth.replacement import replacement_of
 
 if TYPE_CHECKING:
     from synth.job import Job
@@ -34,8 +35,7 @@ class Pace:
 
 def paces(job: "Job", choices: Sequence[LayerChoice], sizes: Sequence[int]) -> list[Pace]:
     """Original and replacement, as modules, on batches of fit probes, repeated where too few."""
-    spoken = [c for c in choices if not c.is_opaque]
-    modules = job.network.module, assemble(job.network, spoken, job.grammar)
+    modules = job.network.module, replacement_of(job, choices)
     inputs = job.parts.fit.inputs
     return [
         _pace(*modules, inputs.take(np.arange(size) % len(inputs)).batch(), size) for size in sizes

@@ -17,7 +17,7 @@ EVERY = 30.0  # seconds between two lines
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Tell]:
-    """What `synth.run.run` calls: a bar for each thing on a terminal, else a line now and then."""
+    """What a run calls: a bar for each thing on a terminal, else a line now and then."""
     if quiet:
         yield lambda what, done, count: None
     elif sys.stderr.isatty():

@@ -86,8 +86,8 @@ def _proved(job: "Job", folder: Path, asked: Row) -> Row:
     from oracles.difference import rounding
     from oracles.difference.curves import NoTransformer
     from synth.certify.walk import Certifier
+    from synth.chain import load_choices
     from synth.devices import check_device
-    from synth.run import load_choices
     from synth.threads import numeric_threads
 
     check_device(asked["device"])

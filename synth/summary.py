@@ -13,6 +13,7 @@ from synth.asked import Asked
 from synth.assembly import LayerChoice, Status, assemble, original_bits, source_bits
 from synth.banks import bank_rows
 from synth.baselines import entropy_bits, pruned_at, rounded_at
+from synth.chain import Progress, Searched, search
 from synth.controls import random_program, shuffled
 from synth.deep.report import deep_figures
 from synth.direction_report import direction_figures
@@ -25,7 +26,6 @@ from synth.outputs import run_batches
 from synth.picking import Criteria
 from synth.proofs import UnitProof, verdict_row
 from synth.records import Records
-from synth.run import Progress, Searched, search
 from synth.stopwatch import Stopwatch
 from synth.store import CONTROL_FRONT, Store
 from synth.validation import Validation, validate

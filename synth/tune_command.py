@@ -80,7 +80,7 @@ def _asked(found: "Finished", units: Sequence[str], layers: Sequence[str]) -> As
 
 def _tuned(job: "Job", found: "Finished", asked: Asked, colour: str) -> dict[str, Any]:
     """What the pictures were, and the rows of all units asked for."""
-    from synth.run import load_choices
+    from synth.chain import load_choices
     from synth.stimuli.screen import screen_of
     from synth.threads import numeric_threads
     from synth.tuning import rows_of, tune

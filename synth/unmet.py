@@ -7,8 +7,8 @@ from synth.assembly import UnitChoice
 from synth.errors import InputError
 
 if TYPE_CHECKING:
+    from synth.chain import Searched
     from synth.job import Job
-    from synth.run import Searched
 
 TOLD = 5  # units that are named
 

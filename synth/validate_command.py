@@ -35,10 +35,10 @@ def validate(folder: Path, full: bool, config: Path | None, as_json: bool) -> No
     Exit 0 if its programs are drop-in, as summary.json says.
     """
     from synth.behaviour.display import print_behaviour
+    from synth.chain import load_choices, validate_again
     from synth.display import print_json, print_validation
     from synth.folder import open_run
     from synth.origin import job_of
-    from synth.run import load_choices, validate_again
 
     found = open_run(folder)
     job = job_of(found.folder, config)

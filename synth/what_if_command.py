@@ -85,8 +85,8 @@ def _moved(found: "Finished", asked: list[tuple[Row, float | None]], config: Pat
     from dataclasses import asdict
 
     from synth.behaviour.what_if import interventions, what_if
+    from synth.chain import load_choices
     from synth.origin import job_of
-    from synth.run import load_choices
     from synth.threads import numeric_threads
 
     job = job_of(found.folder, config)

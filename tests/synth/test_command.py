@@ -213,28 +213,6 @@ def test_grammar_commands(home: Home) -> None:
     assert "soft_threshold: ok" in broken.stdout and "hinge: BROKEN" in broken.stdout
 
 
-# the README
-
-
-def written_in_readme(name: str) -> str:
-    """The block of README.md that begins with the comment `# name`."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    return text.split(f"\n# {name}\n")[1].split("```")[0]
-
-
-def test_the_readme_works(tmp_path: Path) -> None:
-    """The network and the primitive of the README are accepted as they stand there."""
-    for name in ("tumours.py", "tumours.toml", "mine.py"):
-        (tmp_path / name).write_text(written_in_readme(name))
-    assert python("tumours.py", cwd=tmp_path).returncode == 0
-    home = Home(tmp_path)
-    flags = ("--layer", "2", "--set", "search.budget=20", "--grammar", "mine.py")
-    assert home("run", "tumours.toml", *flags).exit_code in (0, 1)
-    assert home("show", "results/tumours", "m2_1").exit_code == 0
-    assert home("show", "results/tumours", "2_1").exit_code == 0
-    assert home("grammar", "check", "mine.py").stdout == "soft_threshold: ok\n"
-
-
 # what must be quick
 
 

@@ -13,6 +13,7 @@ from grammars.program import tap
 from oracles.claims import Refuted, Unknown
 from oracles.discrete import Answer
 from synth.batches import Inputs
+from synth.chain import run
 from synth.config import load_config
 from synth.deep.evidence import deep_evidence
 from synth.deep.reach import Reach
@@ -23,7 +24,6 @@ from synth.fronts import Candidate
 from synth.job import load_job
 from synth.layers import Geometry
 from synth.network import read_network
-from synth.run import run
 
 
 class Step(nn.Module):

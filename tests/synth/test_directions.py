@@ -18,6 +18,7 @@ from typed import Home
 
 from grammars.program import Node, count_terms, linear, tap
 from oracles.claims import Proved
+from synth.chain import run
 from synth.config import load_config
 from synth.direction_search import search_directions
 from synth.directions import Directions, gather_directions, replacement
@@ -28,7 +29,6 @@ from synth.folder import check_run, open_run
 from synth.job import Job, load_job
 from synth.layers import Layer
 from synth.modules import layer_module
-from synth.run import run
 from synth.store import Store
 
 FILES = ("directions.json", "programs.json", "summary.json", "certificates.json")

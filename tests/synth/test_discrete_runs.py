@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from synth.chain import run
 from synth.config import load_config
 from synth.errors import InputError
 from synth.job import load_job
 from synth.layers import Head
 from synth.network import read_network
-from synth.run import run
 
 NETWORK = """
 from itertools import product

@@ -17,12 +17,12 @@ from typed import Home
 
 from synth.attempts import Answer
 from synth.backends import Workers, connected
+from synth.chain import run
 from synth.config import load_config
 from synth.engine import UnitEvidence
 from synth.engines.linear import LinearEngine
 from synth.job import load_job
 from synth.lock import occupy
-from synth.run import run
 from synth.runs import read_run
 from synth.store import FRONT, Store
 from synth.workers import each

@@ -10,9 +10,9 @@ import torch
 from typed import Home
 
 from synth.assembly import assemble
+from synth.chain import load_choices
 from synth.config import load_config
 from synth.job import load_job
-from synth.run import load_choices
 
 NETWORK = """
 import numpy as np

@@ -13,12 +13,12 @@ import torch
 
 from oracles.checker import check
 from synth.assembly import assemble
+from synth.chain import load_choices, run
 from synth.config import load_config
 from synth.errors import InputError
 from synth.folder import RESULT_FILES
 from synth.job import Job, load_job
 from synth.outputs import run_batches
-from synth.run import load_choices, run
 from synth.store import Store
 
 NETWORK = """
@@ -197,7 +197,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 from synth.config import load_config
 from synth.job import load_job
-from synth.run import run
+from synth.chain import run
 
 config, out, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
 job = load_job(load_config(config, {"run.out": out}))

@@ -1,0 +1,1 @@
+"""What `import synth` gives: the commands as functions, and finished runs as objects."""
