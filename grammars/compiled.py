@@ -1,21 +1,23 @@
-"""Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them."""
+"""Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them.
+
+Skeletons that differ in their numbers alone, as units of learned slopes do, run as one.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.evaluation import Algebra, evaluate
 from grammars.hoist import ROWS, Group, Hoisted, Hoister, grouped, headed_sum
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
-from grammars.primitive import Primitive, Transcendental
+from grammars.primitive import Primitive
 from grammars.program import Node, tap, terms_of
+from grammars.tapes import Tape, recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +28,57 @@ class CompiledGroup:
     units: np.ndarray
     rows: Mapping[TapKey, np.ndarray]
 
-    @cached_property
-    def spans(self) -> Mapping[TapKey, slice | None]:
-        """Where what is read lies row after row; None where it does not."""
-        return {name: _span(rows) for name, rows in self.rows.items()}
-
     def part(self, units: Sequence[int]) -> "CompiledGroup":
         """Those of some units that are in the group, numbered by their place among them."""
         number = {unit: i for i, unit in enumerate(self.units.tolist())}
         kept = [(i, number[unit]) for i, unit in enumerate(units) if unit in number]
         places, here = np.array(kept, dtype=np.int64).reshape(-1, 2).T
         return CompiledGroup(self.skeleton, places, {n: r[here] for n, r in self.rows.items()})
+
+
+Numbers = Sequence[Any]
+"""Of a pool, each a float that all units share, or one for each unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Units that do the same with numbers of their own: `rows[name]` (units,) as in a group."""
+
+    tape: Tape
+    units: np.ndarray
+    rows: Mapping[TapKey, np.ndarray]
+    numbers: tuple[float | np.ndarray, ...]
+
+    @cached_property
+    def spans(self) -> Mapping[TapKey, slice | None]:
+        """Where what is read lies row after row; None where it does not."""
+        return {name: _span(rows) for name, rows in self.rows.items()}
+
+    def run(self, rows: Tensor, numbers: Numbers, every: int) -> Tensor:
+        """The units (N, len(self.units), …) from `every` row (N, R, …); `numbers` broadcast."""
+
+        def read(*key: Any) -> Tensor:
+            span = self.spans[key]
+            if span == slice(0, every):
+                return rows
+            if span is not None:
+                return rows[:, span]  # no copy
+            return rows[:, torch.as_tensor(self.rows[key], device=rows.device)]
+
+        value = self.tape.run(TorchAlgebra(read), numbers)
+        if not self.tape.is_constant:
+            return value
+        return rows.new_zeros((rows.shape[0], len(self.units)) + rows.shape[2:]) + value  # noqa: RUF005
+
+    def numbers_as(self, rows: Tensor) -> Numbers:
+        """The numbers, to be computed with rows (N, R, …)."""
+        columns = (-1, *(1,) * (rows.dim() - 2))
+        return [
+            torch.as_tensor(n, dtype=rows.dtype, device=rows.device).view(columns)
+            if isinstance(n, np.ndarray)
+            else n
+            for n in self.numbers
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,38 +95,54 @@ class CompiledBank:
         return sum(len(g.units) for g in self.groups)
 
     @cached_property
+    def pools(self) -> tuple[Pool, ...]:
+        """The groups, those together whose skeletons differ in their numbers alone."""
+        alike: dict[tuple[Tape, tuple[TapKey, ...]], list[tuple[CompiledGroup, Numbers]]] = {}
+        for group in self.groups:
+            tape, numbers = recorded(group.skeleton, self.primitives)
+            alike.setdefault((tape, tuple(group.rows)), []).append((group, numbers))
+        return tuple(_pooled(tape, members) for (tape, _), members in alike.items())
+
+    @cached_property
     def order(self) -> np.ndarray:
-        """Where unit i stands in the concatenation of the groups."""
-        return np.argsort(np.concatenate([g.units for g in self.groups]), kind="stable")
+        """Where unit i stands in the concatenation of the pools."""
+        return np.argsort(np.concatenate([p.units for p in self.pools]), kind="stable")
 
     @cached_property
     def in_order(self) -> bool:
-        """Whether the concatenation of the groups has the units in order."""
+        """Whether the concatenation of the pools has the units in order."""
         return bool((np.diff(self.order) == 1).all())
 
     @property
     def arranged(self) -> "CompiledBank":
-        """The same units from rows that lie as the groups read them, so that none is copied; a
+        """The same units from rows that lie as the pools read them, so that none is copied; a
         constant joins the largest group whose skeleton leaves it as it is."""
-        bank, groups, start = _joined(self), list[CompiledGroup](), 0
-        for group in bank.groups:
-            ends = np.cumsum([start, *map(len, group.rows.values())]).tolist()
-            places = {n: np.arange(*e) for n, e in zip(group.rows, pairwise(ends), strict=True)}
-            groups.append(replace(group, rows=places))
-            start = ends[-1]
-        reads = [rows for group in bank.groups for rows in group.rows.values()]
+        bank = _joined(self)
+        reads = [rows for pool in bank.pools for rows in pool.rows.values()]
         order = np.concatenate([np.zeros(0, dtype=np.int64), *reads])
-        return replace(bank, weight=bank.weight[order], bias=bank.bias[order], groups=tuple(groups))
+        place = np.zeros(len(bank.bias), dtype=np.int64)
+        place[order] = np.arange(len(order))  # a row is read by one unit, once
+        groups = tuple(
+            replace(group, rows={name: place[rows] for name, rows in group.rows.items()})
+            for group in bank.groups
+        )
+        return replace(bank, weight=bank.weight[order], bias=bank.bias[order], groups=groups)
 
     def heads(self, rows: Tensor) -> Tensor:
         """Units (N, U, …) from rows (N, R, …)."""
         if not self.groups:
             return rows[:, :0]
-        parts = [run_group(g, rows, self.primitives) for g in self.groups]
+        numbers = [pool.numbers_as(rows) for pool in self.pools]
+        order = None if self.in_order else torch.as_tensor(self.order, device=rows.device)
+        return self.computed(rows, numbers, order)
+
+    def computed(self, rows: Tensor, numbers: Sequence[Numbers], order: Tensor | None) -> Tensor:
+        """The same with the numbers of the pools, and the units' order, as tensors that are there;
+        any may be a node of a graph that is being written."""
+        pairs, every = zip(self.pools, numbers, strict=True), len(self.bias)
+        parts = [pool.run(rows, own, every) for pool, own in pairs]
         together = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        if self.in_order:
-            return together  # no copy
-        return together[:, torch.as_tensor(self.order, device=rows.device)]
+        return together if order is None else together[:, order]
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
         """Units (n, U) of patches (n, F), in float64."""
@@ -124,25 +182,25 @@ def compile_bank(
     return CompiledBank(weight, bias, tuple(_compiled(g, primitives) for g in groups), primitives)
 
 
-def run_group(group: CompiledGroup, rows: Tensor, primitives: Mapping[str, Primitive]) -> Tensor:
-    """The units (N, len(group.units), …) of one group from rows (N, R, …)."""
-
-    def read(*key: Any) -> Tensor:
-        span = group.spans[key]
-        if span is not None:
-            return rows[:, span]  # no copy
-        return rows[:, torch.as_tensor(group.rows[key], device=rows.device)]
-
-    value = evaluate(group.skeleton, TorchAlgebra(read), primitives)
-    shape = (rows.shape[0], len(group.units), *rows.shape[2:])
-    return torch.as_tensor(value, dtype=rows.dtype, device=rows.device).expand(shape)
-
-
 def _span(rows: np.ndarray) -> slice | None:
     """Rows that follow one another, as a slice."""
     if not len(rows) or (np.diff(rows) != 1).any():
         return None
     return slice(int(rows[0]), int(rows[-1]) + 1)
+
+
+def _pooled(tape: Tape, members: Sequence[tuple[CompiledGroup, Numbers]]) -> Pool:
+    """Groups as one, its units in order."""
+    units = np.concatenate([group.units for group, _ in members])
+    order = np.argsort(units, kind="stable")
+    names = members[0][0].rows
+    rows = {name: np.concatenate([g.rows[name] for g, _ in members])[order] for name in names}
+    sizes = [len(group.units) for group, _ in members]
+    columns = (
+        np.repeat(column, sizes)[order] for column in zip(*(n for _, n in members), strict=True)
+    )
+    numbers = (float(c[0]) if (c == c[0]).all() else c for c in columns)
+    return Pool(tape, units[order], rows, tuple(numbers))
 
 
 def _joined(bank: CompiledBank) -> CompiledBank:
@@ -172,12 +230,13 @@ def _joined(bank: CompiledBank) -> CompiledBank:
 def _kept(constant: Node, skeleton: Node, primitives: Mapping[str, Primitive]) -> float | None:
     """The value of a constant program, if a skeleton over one row gives it back."""
 
-    def at(value: float) -> float:
-        row = torch.tensor(value, dtype=torch.float64)
-        return float(evaluate(skeleton, TorchAlgebra(lambda *_: row), primitives))
+    def at(program: Node, row: Any) -> float:
+        tape, numbers = recorded(program, primitives)
+        return float(tape.run(TorchAlgebra(lambda *_: row), numbers))
 
-    value = float(evaluate(constant, TorchAlgebra(lambda *_: None), primitives))
-    return value if at(value) == value else None
+    value = at(constant, None)
+    row = torch.tensor(value, dtype=torch.float64)
+    return value if at(skeleton, row) == value else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,32 +283,4 @@ def _compiled(group: Group, primitives: Mapping[str, Primitive]) -> CompiledGrou
 
 def taps_read(skeleton: Node, primitives: Mapping[str, Primitive]) -> list[TapKey]:
     """What evaluating a skeleton reads, in order of first use."""
-    tracer = _Tracer()
-    evaluate(skeleton, tracer, primitives)
-    return list(tracer.seen)
-
-
-class _Tracer(Algebra):
-    """Values do not matter: only what is read counts."""
-
-    name = "tracer"
-
-    def __init__(self) -> None:
-        self.seen: dict[TapKey, bool] = {}
-        super().__init__(lambda *key: self.seen.setdefault(key, True))
-
-    def const(self, value: float) -> None: ...
-
-    def add(self, a: None, b: None) -> None: ...
-
-    def mul(self, a: None, b: None) -> None: ...
-
-    def max(self, a: None, b: None) -> None: ...
-
-    def min(self, a: None, b: None) -> None: ...
-
-    def select(self, condition: None, positive: None, otherwise: None) -> None: ...
-
-    def linear(self, weights: Sequence[float], values: Sequence[None], bias: float) -> None: ...
-
-    def call(self, function: Transcendental, x: None) -> None: ...
+    return recorded(skeleton, primitives)[0].reads

@@ -28,7 +28,8 @@ from oracles.difference.sums import joined
 from oracles.difference.trees import ZonotopeAlgebra
 from oracles.difference.zonotope import Zonotope
 from synth.affine import affine_forms
-from synth.assembly import LayerChoice, is_whole, source_index
+from synth.assembly import LayerChoice, source_index
+from synth.bank_module import is_whole
 from synth.layers import Head, Layer, as_maps
 
 _SLOPES = {"identity": 1.0, "relu": 0.0, "clip": 1.0}
