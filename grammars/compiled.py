@@ -106,7 +106,8 @@ class CompiledBank:
     @cached_property
     def order(self) -> np.ndarray:
         """Where unit i stands in the concatenation of the pools."""
-        return np.argsort(np.concatenate([p.units for p in self.pools]), kind="stable")
+        units = np.concatenate([np.zeros(0, dtype=np.int64), *(p.units for p in self.pools)])
+        return np.argsort(units, kind="stable")
 
     @cached_property
     def in_order(self) -> bool:
@@ -130,8 +131,6 @@ class CompiledBank:
 
     def heads(self, rows: Tensor) -> Tensor:
         """Units (N, U, …) from rows (N, R, …)."""
-        if not self.groups:
-            return rows[:, :0]
         numbers = [pool.numbers_as(rows) for pool in self.pools]
         order = None if self.in_order else torch.as_tensor(self.order, device=rows.device)
         return self.computed(rows, numbers, order)
@@ -139,6 +138,8 @@ class CompiledBank:
     def computed(self, rows: Tensor, numbers: Sequence[Numbers], order: Tensor | None) -> Tensor:
         """The same with the numbers of the pools, and the units' order, as tensors that are there;
         any may be a node of a graph that is being written."""
+        if not self.pools:
+            return rows[:, :0]
         pairs, every = zip(self.pools, numbers, strict=True), len(self.bias)
         parts = [pool.run(rows, own, every) for pool, own in pairs]
         together = parts[0] if len(parts) == 1 else torch.cat(parts, 1)

@@ -85,7 +85,7 @@ class BankModule(nn.Module):
         """What is held beside the rows, by name: how they lie, and numbers of the units."""
         if self.groups.channels is not None:
             yield "channels", self.groups.channels.numpy()
-        if (np.diff(self.groups.places.numpy(), prepend=-1) != 1).any():
+        if self.groups.places.tolist() != list(range(self.groups.rows.numel())):
             yield "places", self.groups.places.numpy()
         if not self.bank.in_order:
             yield "order", self.bank.order
