@@ -76,8 +76,8 @@ def measure(name: str, case: Case, folder: Path, given: Given, settings: Sequenc
     for label, run, bars in _points(name, case, out, given.jobs):
         row = _figures(job, run)
         rows.append({"network": label} | (cost if run == out else {}) | row)
-        checks += _checks(label, row, bars)
-        points.append(Measured(*(row[k] for k in ("bits_share", "kl_mean", "agreement")), None))
+        checks += checks_of(label, row, bars)
+        points.append(Measured(row["bits_share"], row["kl_mean"], row["agreement"], None))
     rows[0] |= {"stages": stages, "settings": [*case.settings, *settings]}
     checks.append(check(f"{name}: minutes", minutes, f"<= {case.minutes}", minutes <= case.minutes))
     if case.gib is not None:
@@ -126,7 +126,9 @@ def _figures(job: Job, run: Path) -> dict[str, Any]:
     }
 
 
-def _checks(name: str, row: Mapping[str, Any], bars: Bars) -> Iterator[Check]:
+def checks_of(name: str, row: Mapping[str, Any], bars: Bars) -> Iterator[Check]:
+    """The bars of a row, and those that all rows have."""
+
     def least(what: str, value: float | None, bar: float | None) -> Iterator[Check]:
         if bar is not None:
             shown = "none" if value is None else value

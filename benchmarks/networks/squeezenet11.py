@@ -1,13 +1,14 @@
 """SqueezeNet v1.1 as `examples/squeezenet.py` has it, on 500 photographs that the user has."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from torch import nn
 
-from benchmarks.networks.squeezenet import files as files_of_both
-from benchmarks.networks.squeezenet import images
+from benchmarks.networks import squeezenet
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -38,7 +39,7 @@ max_error = 64.0
 
 def files(data: Path) -> tuple[Path, ...]:
     """The photographs."""
-    return files_of_both(data)[1:]
+    return squeezenet.files(data)[1:]
 
 
 def network() -> nn.Module:
@@ -48,7 +49,7 @@ def network() -> nn.Module:
 
 def photographs(data: Path, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     """Some of them, (n, 3, 227, 227) float32 as the network reads them, and labels."""
-    return images(data, rows, means=_example().MEANS)
+    return squeezenet.images(data, rows, means=_example().MEANS)
 
 
 def case(folder: Path, data: Path) -> Path:
@@ -60,9 +61,8 @@ def case(folder: Path, data: Path) -> Path:
     return config
 
 
-def _example():
+def _example() -> ModuleType:
+    """`examples/squeezenet.py`, which imports what stands beside it."""
     if str(EXAMPLES) not in sys.path:
         sys.path.insert(0, str(EXAMPLES))
-    import squeezenet
-
-    return squeezenet
+    return import_module("squeezenet")
