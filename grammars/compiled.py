@@ -15,70 +15,10 @@ from torch import Tensor
 from grammars.hoist import ROWS, Group, Hoisted, Hoister, grouped, headed_sum
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
+from grammars.pools import CompiledGroup, Numbers, Pool, pools_of
 from grammars.primitive import Primitive
 from grammars.program import Node, tap, terms_of
-from grammars.tapes import Tape, recorded
-
-
-@dataclass(frozen=True, eq=False)
-class CompiledGroup:
-    """One skeleton over several units: `rows[name]` (units,) says which row each unit reads."""
-
-    skeleton: Node
-    units: np.ndarray
-    rows: Mapping[TapKey, np.ndarray]
-
-    def part(self, units: Sequence[int]) -> "CompiledGroup":
-        """Those of some units that are in the group, numbered by their place among them."""
-        number = {unit: i for i, unit in enumerate(self.units.tolist())}
-        kept = [(i, number[unit]) for i, unit in enumerate(units) if unit in number]
-        places, here = np.array(kept, dtype=np.int64).reshape(-1, 2).T
-        return CompiledGroup(self.skeleton, places, {n: r[here] for n, r in self.rows.items()})
-
-
-Numbers = Sequence[Any]
-"""Of a pool, each a float that all units share, or one for each unit."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Units that do the same with numbers of their own: `rows[name]` (units,) as in a group."""
-
-    tape: Tape
-    units: np.ndarray
-    rows: Mapping[TapKey, np.ndarray]
-    numbers: tuple[float | np.ndarray, ...]
-
-    @cached_property
-    def spans(self) -> Mapping[TapKey, slice | None]:
-        """Where what is read lies row after row; None where it does not."""
-        return {name: _span(rows) for name, rows in self.rows.items()}
-
-    def run(self, rows: Tensor, numbers: Numbers, every: int) -> Tensor:
-        """The units (N, len(self.units), …) from `every` row (N, R, …); `numbers` broadcast."""
-
-        def read(*key: Any) -> Tensor:
-            span = self.spans[key]
-            if span == slice(0, every):
-                return rows
-            if span is not None:
-                return rows[:, span]  # no copy
-            return rows[:, torch.as_tensor(self.rows[key], device=rows.device)]
-
-        value = self.tape.run(TorchAlgebra(read), numbers)
-        if not self.tape.is_constant:
-            return value
-        return rows.new_zeros((rows.shape[0], len(self.units)) + rows.shape[2:]) + value  # noqa: RUF005
-
-    def numbers_as(self, rows: Tensor) -> Numbers:
-        """The numbers, to be computed with rows (N, R, …)."""
-        columns = (-1, *(1,) * (rows.dim() - 2))
-        return [
-            torch.as_tensor(n, dtype=rows.dtype, device=rows.device).view(columns)
-            if isinstance(n, np.ndarray)
-            else n
-            for n in self.numbers
-        ]
+from grammars.tapes import recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +37,7 @@ class CompiledBank:
     @cached_property
     def pools(self) -> tuple[Pool, ...]:
         """The groups, those together whose skeletons differ in their numbers alone."""
-        alike: dict[tuple[Tape, tuple[TapKey, ...]], list[tuple[CompiledGroup, Numbers]]] = {}
-        for group in self.groups:
-            tape, numbers = recorded(group.skeleton, self.primitives)
-            alike.setdefault((tape, tuple(group.rows)), []).append((group, numbers))
-        return tuple(_pooled(tape, members) for (tape, _), members in alike.items())
+        return pools_of(self.groups, self.primitives)
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -181,27 +117,6 @@ def compile_bank(
         weight[number, row.columns] = row.weights
     bias = np.array([row.bias for row in rows])
     return CompiledBank(weight, bias, tuple(_compiled(g, primitives) for g in groups), primitives)
-
-
-def _span(rows: np.ndarray) -> slice | None:
-    """Rows that follow one another, as a slice."""
-    if not len(rows) or (np.diff(rows) != 1).any():
-        return None
-    return slice(int(rows[0]), int(rows[-1]) + 1)
-
-
-def _pooled(tape: Tape, members: Sequence[tuple[CompiledGroup, Numbers]]) -> Pool:
-    """Groups as one, its units in order."""
-    units = np.concatenate([group.units for group, _ in members])
-    order = np.argsort(units, kind="stable")
-    names = members[0][0].rows
-    rows = {name: np.concatenate([g.rows[name] for g, _ in members])[order] for name in names}
-    sizes = [len(group.units) for group, _ in members]
-    columns = (
-        np.repeat(column, sizes)[order] for column in zip(*(n for _, n in members), strict=True)
-    )
-    numbers = (float(c[0]) if (c == c[0]).all() else c for c in columns)
-    return Pool(tape, units[order], rows, tuple(numbers))
 
 
 def _joined(bank: CompiledBank) -> CompiledBank:

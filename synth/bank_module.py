@@ -15,7 +15,8 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 from torch.nn import functional as F
 
-from grammars.compiled import CompiledBank, Numbers
+from grammars.compiled import CompiledBank
+from grammars.pools import Numbers
 from synth.export import referenced
 from synth.layers import Layer
 from synth.modules import OnMaps

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.compiled import CompiledBank, CompiledGroup, compile_bank
+from grammars.compiled import CompiledBank, compile_bank
 from grammars.evaluation import evaluate
 from grammars.grammar import Grammar
+from grammars.pools import CompiledGroup
 from oracles.claims import head_form
 from oracles.difference.affine import Affine, affine, convolution, dense, through
 from oracles.difference.bend import bent_pair
