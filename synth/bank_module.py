@@ -93,7 +93,7 @@ class BankModule(nn.Module):
         for i, pool in enumerate(self.bank.pools):
             for k, value in enumerate(pool.numbers):
                 if isinstance(value, np.ndarray):
-                    shape = (-1,) if self.whole else (-1, 1, 1)
+                    shape = pool.shape(2 if self.whole else 4)
                     yield f"number_{i}_{k}", value.astype(np.float32).reshape(shape)
 
     def _numbers(self, held: Held) -> list[Numbers]:

@@ -95,7 +95,7 @@ def test_heads_that_differ_in_numbers_run_as_one():
     sums = [linear([(w, relu(1.0, A)), (0.25, relu(w, B))], 0.5) for w in (0.75, -2.0)]
     programs = [learned(0.25, 0.0), sums[0], learned(-0.5, 1.0), sums[1], learned(0.25, 2.0)]
     bank, values = compile_bank(programs, INDEX, core()).arranged, patches(3)
-    assert sorted(len(pool.units) for pool in bank.pools) == [2, 3]
+    assert [(len(pool.units), pool.is_leaky) for pool in bank.pools] == [(3, True), (2, False)]
     assert all(span is not None for pool in bank.pools for span in pool.spans.values())
     wanted = np.stack([alone(p, values) for p in programs], 1)
     assert bank.apply(values) == pytest.approx(wanted, rel=1e-12)
