@@ -1,5 +1,6 @@
 """The whole chain on two digits networks; planted truths, corrupted certificates, killed runs.
 
+What is left of the networks in how many bits is measured by `benchmarks/networks.py`.
 `make bench NAME=digits` prints the tables and writes results/digits.json; it exits 1 where a bar is
 missed. Takes about ten minutes on two cores.
 """
@@ -14,7 +15,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -57,37 +57,28 @@ def main() -> int:
     return report.finish()
 
 
-def _measured(report: Report, name: str, network: str, out: Path, *more: str) -> dict[str, Any]:
-    """Run a network into a folder and add its row; its summary."""
+def _measured(report: Report, name: str, network: str, out: Path, *more: str) -> None:
+    """Run a network into a folder and add its row."""
     start = time.perf_counter()
     _synth(network, out, *more).wait()
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     seconds = round(time.perf_counter() - start, 1)
     report.rows.append({"network": name, "seconds": seconds} | {k: summary[k] for k in FIGURES})
-    return summary
 
 
 def _network(report: Report, network: str, out: Path, jobs: int) -> None:
-    summary = _measured(report, network, network, out, "--jobs", str(jobs))
+    _measured(report, network, network, out, "--jobs", str(jobs))
     units = json.loads((out / "programs.json").read_text(encoding="utf-8"))["units"]
     accepted = [u for u in units if u["status"] in ("program", "rounded")]
     checked = sum(u.get("trust") == "checked" for u in accepted)
     smt = sum(u["smt_checked"] for u in accepted)
-    change, opaque = summary["accuracy_change"], summary["units"]["opaque"]
-    shuffled, bits = summary["bits_shuffled_control"], summary["bits"]
-    control = summary["shuffled_control"]
 
-    def bar(what: str, value: float, text: str, holds: bool) -> None:
-        report.check(f"{network}: {what}", value, text, holds)
+    def bar(what: str, value: int) -> None:
+        whole = len(accepted)
+        report.check(f"{network}: accepted programs {what}", value, str(whole), value == whole)
 
-    bar("opaque units", opaque, "0", opaque == 0)
-    bar("share of bits", summary["bits_share"], "<= 0.15", summary["bits_share"] <= 0.15)
-    bar("agreement", summary["agreement"], ">= 0.99", summary["agreement"] >= 0.99)
-    bar("accuracy change", change, ">= -0.004", change >= -0.004)
-    bar("accepted programs proved, checked", checked, str(len(accepted)), checked == len(accepted))
-    bar("accepted programs smt_checked", smt, str(len(accepted)), smt == len(accepted))
-    equal = control is not None and control["at_equal_kl"] and bits < shuffled
-    bar("bits against shuffled weights at equal KL", bits, f"< {shuffled}", equal)
+    bar("proved, checked", checked)
+    bar("smt_checked", smt)
 
 
 def _certificates(report: Report, network: str, run: Path, seed: int) -> None:

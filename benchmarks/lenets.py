@@ -11,42 +11,33 @@ all inputs, a claim of a quarter of a range costs a unit of 784 weights a fifth 
 little its FVU needs, and a unit on which little depends may be far from itself. What is proved of
 each point all the same, and the FVUs in situ, are in its row.
 
-Baselines are curves: plain rounding and magnitude pruning with all that their bits allow
-(`synth/baselines.py`), and GPTQ-style rounding (`benchmarks/gptq.py`) at graded precisions, of each
-unit or each layer, whichever changes less. All are priced by the coder of programs. A point lies
-above a curve if its KL is lower than the curve's at the same bits, and its agreement not.
+Baselines are curves, as `benchmarks/baseline_curves.py` says.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.gptq import gptq  # noqa: E402  (the repository is not a package)
-from benchmarks.networks import lenets  # noqa: E402
+from benchmarks.baseline_curves import EVERY, Measured, at, compared, curves  # noqa: E402
+from benchmarks.networks import lenets  # noqa: E402  (the repository is not a package)
 from benchmarks.plot import Line, save_plot  # noqa: E402
 from benchmarks.report import RESULTS, Report  # noqa: E402
 from oracles.claims import Proved  # noqa: E402
-from synth.assembly import LayerChoice, assemble, original_bits, source_bits  # noqa: E402
+from synth.assembly import original_bits, source_bits  # noqa: E402
 from synth.backends import connected  # noqa: E402
-from synth.baselines import pruned_at, rounded_at  # noqa: E402
 from synth.choice import Point  # noqa: E402
 from synth.config import load_config  # noqa: E402
-from synth.figures import distances  # noqa: E402
 from synth.job import Job, load_job  # noqa: E402
 from synth.leftovers import working  # noqa: E402
 from synth.multiplier import search_bits  # noqa: E402
-from synth.outputs import run_batches  # noqa: E402
 from synth.prepared import Prepared, prepared  # noqa: E402
 from synth.proofs import settled  # noqa: E402
 from synth.stopwatch import Stopwatch  # noqa: E402
@@ -56,23 +47,8 @@ from synth.threads import numeric_threads  # noqa: E402
 
 NETWORKS = ("lenet1", "lenet5")
 SHARES = (0.03, 0.05, 0.08, 0.15)
-CURVE = (0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.125, 0.15, 0.18, 0.22)
-LEVELS = tuple(2.0 ** (i / 2) for i in range(-2, 15))  # of GPTQ: 1 to 8 bits, with the sign
-PROBES = 10_000
-CALIBRATION = 2048  # fit images that GPTQ sees; the paper uses 128 samples
-MAX_FVU, MAX_ERROR = 1.0, 64.0
 # agreement of two prototypes that chose supports and dyadic weights, by their share of bits
 PROTOTYPES = {"lenet1": ((0.035, 0.981), (0.053, 0.989), (0.072, 0.991))}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One replacement on the test images."""
-
-    share: float
-    kl: float
-    agreement: float
-    accuracy: float
 
 
 def main() -> int:
@@ -96,24 +72,9 @@ def main() -> int:
 
 def lenet_job(folder: Path, name: str, data: Path, jobs: int, seed: int) -> Job:
     """A run of a LeNet that accepts whatever there is, into a folder."""
-    (folder / "case.py").write_text(
-        f"import sys\nfrom functools import partial\nfrom pathlib import Path\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\n"
-        f"from benchmarks.networks import lenets\n"
-        f"data = Path({str(data.absolute())!r})\n"
-        f"network = partial(lenets.network, data, {name!r})\n"
-        f"probes = partial(lenets.probes, data, {PROBES})\n"
-        f"unseen = partial(lenets.unseen, data)\n",
-        encoding="utf-8",
-    )
-    (folder / "case.toml").write_text(
-        '[network]\nfactory = "case.py:network"\n'
-        '[probes]\ninputs = "case.py:probes"\ntest_inputs = "case.py:unseen"\n'
-        f"[search]\nmax_fvu = {MAX_FVU}\nmax_error = {MAX_ERROR}\n"
-        f"[run]\njobs = {jobs}\nseed = {seed}\n",
-        encoding="utf-8",
-    )
-    return load_job(load_config(folder / "case.toml", {"run.out": str(folder / "run")}))
+    config = lenets.case(folder, data, name)
+    given = {"run.out": str(folder / "run"), "run.jobs": jobs, "run.seed": seed}
+    return load_job(load_config(config, given))
 
 
 def _network(report: Report, name: str, job: Job) -> None:
@@ -127,24 +88,24 @@ def _network(report: Report, name: str, job: Job) -> None:
                 _row(report, name, job, found, *pair) for pair in zip(SHARES, points, strict=True)
             ]
         report.rows.append({"network": name, "seconds": watch.seconds})
-        curves = {what: sorted(_curve(job, what), key=lambda m: m.share) for what in RIVALS}
-    for what, curve in curves.items():
+        measured = curves(job, EVERY)
+    for what, curve in measured.items():
         for rival in curve:
             report.rows.append({"network": f"{name}, {what} at {rival.share:.1%}"} | vars(rival))
-        _compare(report, name, ours, what, curve)
+        report.checks += compared(name, ours, what, curve)
     for share, agreement in PROTOTYPES.get(name, ()):
-        mine = _at(ours, share)
+        mine = at(ours, share)
         what = f"{name}: agreement at {share:.1%} of the bits, against a prototype"
         report.check(what, mine.agreement, f">= {agreement}", mine.agreement >= agreement)
-    lines = [_line("programs", ours), *(_line(what, curve) for what, curve in curves.items())]
+    lines = [_line("programs", ours), *(_line(what, curve) for what, curve in measured.items())]
     save_plot(RESULTS / f"{name}.svg", f"{name}: KL in nats by share of bits", lines)
 
 
 def _points(job: Job, found: Prepared) -> list[Point]:
     """The choice of least KL within each share of the bits."""
-    at = lru_cache(maxsize=None)(found.chooser.at)
+    known = lru_cache(maxsize=None)(found.chooser.at)
     original = original_bits(job.network.layers)
-    return [search_bits(at, int(share * original))[-1] for share in SHARES]
+    return [search_bits(known, int(share * original))[-1] for share in SHARES]
 
 
 def _row(
@@ -155,7 +116,7 @@ def _row(
         point.choices,
         found.ranges,
         job.grammar,
-        max_error=MAX_ERROR,
+        max_error=lenets.MAX_ERROR,
         jobs=job.config.run.jobs,
     )
     held_out = validated(job, choices, found.ranges)
@@ -178,74 +139,6 @@ def _row(
     opaque = row["units"]["opaque"]
     report.check(f"{label}: opaque units", opaque, "0", opaque == 0)
     return Measured(bits, held_out.kl_mean, held_out.agreement, held_out.accuracy_replaced)
-
-
-# baselines
-
-
-def _rounding(job: Job) -> Iterator[list[LayerChoice]]:
-    for share in CURVE:
-        yield rounded_at(job.network.layers, _bits(job, share), job.grammar)
-
-
-def _pruning(job: Job) -> Iterator[list[LayerChoice]]:
-    for share in CURVE:
-        yield pruned_at(job.network.layers, _bits(job, share), job.grammar)
-
-
-def _gptq(job: Job) -> Iterator[list[LayerChoice]]:
-    inputs = job.parts.fit.inputs
-    inputs = inputs.take(np.arange(min(len(inputs), CALIBRATION)))
-    for levels in LEVELS:
-        for common in (False, True):
-            yield gptq(job.network, inputs, levels, job.grammar, common=common)
-
-
-RIVALS: dict[str, Callable[[Job], Iterator[list[LayerChoice]]]] = {
-    "rounding": _rounding,
-    "pruning": _pruning,
-    "GPTQ": _gptq,
-}
-
-
-def _bits(job: Job, share: float) -> int:
-    return int(share * original_bits(job.network.layers))
-
-
-def _curve(job: Job, what: str) -> list[Measured]:
-    """A baseline on the test images, without the points that another beats at fewer bits."""
-    inputs, pick = job.parts.held_out.inputs, job.network.judge
-    original = run_batches(job.network.module, inputs, pick=pick)
-    found: list[Measured] = []
-    for choices in RIVALS[what](job):
-        module = assemble(job.network, choices, job.grammar)
-        outputs = run_batches(module, inputs, pick=pick)
-        far: dict[str, Any] = distances(original, outputs, job.parts.held_out.labels)
-        share = source_bits(choices, job.grammar) / original_bits(job.network.layers)
-        found.append(Measured(share, far["kl_mean"], far["agreement"], far["accuracy"]))
-    return [m for m in found if not any(r.share <= m.share and r.kl < m.kl for r in found)]
-
-
-def _compare(
-    report: Report, name: str, ours: Sequence[Measured], what: str, curve: Sequence[Measured]
-) -> None:
-    for mine in ours:
-        rival, where = _at(curve, mine.share), f"{name} at {mine.share:.1%}, against {what}"
-        report.check(f"{where}: KL", mine.kl, f"< {rival.kl:.3g}", mine.kl < rival.kl)
-        holds = mine.agreement >= rival.agreement
-        report.check(f"{where}: agreement", mine.agreement, f">= {rival.agreement:.4f}", holds)
-
-
-def _at(curve: Sequence[Measured], share: float) -> Measured:
-    """A curve between its points: log KL and the rest are linear in bits; its ends go on."""
-    if share <= curve[0].share or len(curve) == 1:
-        return replace(curve[0], share=share)
-    pairs = list(pairwise(curve))
-    a, b = next((p for p in pairs if p[1].share >= share), pairs[-1])
-    part = min((share - a.share) / (b.share - a.share), 1.0)
-    kl = a.kl ** (1 - part) * b.kl**part
-    rest = {k: (1 - part) * getattr(a, k) + part * getattr(b, k) for k in ("agreement", "accuracy")}
-    return Measured(share, kl, **rest)
 
 
 def _line(name: str, curve: Sequence[Measured]) -> Line:

@@ -16,18 +16,29 @@ HEAD = f"import sys\nfrom functools import partial\nsys.path.insert(0, {str(ROOT
 
 def command_of(config: Path, out: Path, jobs: int, *more: str) -> list[str]:
     """`synth run`, as a user types it."""
-    words = ["run", str(config), "--out", str(out), "--jobs", str(jobs), *more]
+    return synth("run", str(config), "--out", str(out), "--jobs", str(jobs), *more)
+
+
+def synth(*words: str) -> list[str]:
+    """A command of synth by this Python."""
     return [sys.executable, "-m", "synth", *words]
 
 
-def minutes_of(config: Path, out: Path, jobs: int, seed: int) -> float:
-    """One `synth run` of a configuration that is there. SystemExit where it is not finished."""
+def cost_of(config: Path, out: Path, jobs: int, *more: str) -> tuple[float, float]:
+    """Seconds of one `synth run`, and GiB of all its processes together at the most. SystemExit
+    where it is not finished."""
     start = time.perf_counter()
-    command = command_of(config, out, jobs, "--seed", str(seed))
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"synth run ended with {done.returncode}")
-    return (time.perf_counter() - start) / 60
+    command = command_of(config, out, jobs, *more)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        peak = Peak.of(process)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"synth run ended with {process.returncode}")
+    return time.perf_counter() - start, peak / 2**30
+
+
+def minutes_of(config: Path, out: Path, jobs: int, seed: int) -> float:
+    """The same of a configuration that is there, in minutes."""
+    return cost_of(config, out, jobs, "--seed", str(seed))[0] / 60
 
 
 def timed_run(out: Path, case: str, jobs: int, more: str = "") -> dict[str, Any]:
@@ -42,18 +53,12 @@ def timed_run(out: Path, case: str, jobs: int, more: str = "") -> dict[str, Any]
         f'[probes]\ninputs = "{factory.name}:inputs"\n[run]\ncontrols = []\n{more}',
         encoding="utf-8",
     )
-    command = command_of(config, out, jobs)
-    start = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        peak = Peak.of(process)
-    seconds = time.perf_counter() - start
-    if process.returncode not in (0, 1):
-        raise SystemExit(f"synth run ended with {process.returncode}")
+    seconds, peak = cost_of(config, out, jobs)
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
     figures = {k: summary[k] for k in ("units", "bits_share", "agreement", "proved", "unknown")}
     return (
-        {"seconds": round(seconds, 1), "peak_gib": round(peak / 2**30, 2)}
+        {"seconds": round(seconds, 1), "peak_gib": round(peak, 2)}
         | figures
         | {"stages": timing["seconds"]}
     )

@@ -1,8 +1,8 @@
-"""Networks that see: the first layer of SqueezeNet as kernels, and P-Net as a whole.
+"""A layer that sees: the first of SqueezeNet as kernels.
 
 `make bench NAME=vision` writes results/vision.json; it exits 1 where a bar is missed. `--data
-FOLDER` holds data/imagenet500.npz and nets/imagenet_squeezenet10.safetensors. `--only pnet` or
-`--only squeezenet` measures one of the two, and writes results/vision_pnet.json or its like.
+FOLDER` holds data/imagenet500.npz and nets/imagenet_squeezenet10.safetensors. Networks as a whole
+are in `benchmarks/networks.py`.
 
 SqueezeNet's programs are fitted and chosen on 250 photographs, by the kernel engine alone; the
 other 250 only judge. Its claims are of one range of a unit: over the box of all images that a
@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import pnet, recovery  # noqa: E402  (the repository is not a package)
+from benchmarks import recovery  # noqa: E402  (the repository is not a package)
 from benchmarks.networks import squeezenet  # noqa: E402
 from benchmarks.report import Report  # noqa: E402
 from benchmarks.timed import minutes_of  # noqa: E402
@@ -72,20 +72,13 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--data", type=Path, default=ROOT.parent / "shared")
-    options.add_argument("--only", choices=("squeezenet", "pnet"))
     given = options.parse_args()
-    if given.only != "pnet":
-        missing = [str(f) for f in squeezenet.files(given.data) if not f.is_file()]
-        if missing:
-            advice = "--data names the folder that holds data/, nets/"
-            options.error(f"{missing[0]} is missing: {advice}")
-    report = Report(f"vision_{given.only}" if given.only else "vision", given.seed)
+    missing = [str(f) for f in squeezenet.files(given.data) if not f.is_file()]
+    if missing:
+        options.error(f"{missing[0]} is missing: --data names the folder that holds data/, nets/")
+    report = Report("vision", given.seed)
     with tempfile.TemporaryDirectory(prefix="vision-") as name:
-        folder = Path(name)
-        if given.only != "pnet":
-            _squeezenet(report, folder, given.data.absolute(), given.jobs, given.seed)
-        if given.only != "squeezenet":
-            pnet.measure(report, folder / "pnet", given.jobs, given.seed)
+        _squeezenet(report, Path(name), given.data.absolute(), given.jobs, given.seed)
     return report.finish()
 
 

@@ -11,6 +11,7 @@ first 100 are faces. Those are 25 x 25 and grey; none of them is among the probe
 from collections import OrderedDict
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ PHOTOGRAPHS = (
 )
 
 Arrays = tuple[np.ndarray, np.ndarray]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class PNet(nn.Module):
@@ -63,39 +65,52 @@ class PNet(nn.Module):
 
 
 def network() -> nn.Module:
-    """P-Net with the weights of the package mtcnn.
+    """P-Net with the weights of the package mtcnn."""
+    return loaded(PNet(), "pnet")
+
+
+def loaded(module: Network, name: str) -> Network:
+    """A network of MTCNN with the weights of the package, the layers in the order of their list.
 
     They are a pickled list, and unpickling runs what the package's authors put there: it is read
     because you have installed that package. TensorFlow, which the package wants, is not needed.
     """
     import joblib
 
-    arrays = joblib.load(package_file("mtcnn", "assets/weights/pnet.lz4"))
-    module = PNet()
-    names = module.state_dict()  # the layers in the order of the list: weight, bias and slopes
+    arrays = joblib.load(package_file("mtcnn", f"assets/weights/{name}.lz4"))
+    names = module.state_dict()  # weight, bias and slopes
     values = (_as_torch(array) for array in arrays)
     module.load_state_dict(OrderedDict(zip(names, values, strict=True)))
     return module.eval()
 
 
 def _as_torch(array: np.ndarray) -> Tensor:
-    """A kernel from (down, right, in, out) to (out, in, down, right), slopes (1, 1, C) to (C,)."""
+    """A kernel from (down, right, in, out) to (out, in, down, right), a matrix from (in, out) to
+    (out, in), slopes (1, 1, C) to (C,)."""
+    if array.ndim == 2:
+        return torch.from_numpy(np.ascontiguousarray(array.T))
     kernel = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.ravel()
     return torch.from_numpy(np.ascontiguousarray(kernel))
 
 
 def windows() -> np.ndarray:
-    """Windows (4000, 3, 12, 12) float32 of ten photographs, 400 of each.
+    """Windows (4000, 3, 12, 12) float32 of ten photographs, 400 of each."""
+    return windows_of(network(), SIDE, STRIDE)
+
+
+def windows_of(module: nn.Module, side: int, stride: int) -> np.ndarray:
+    """Windows (4000, 3, side, side) float32 of ten photographs, 400 of each.
 
     Half are drawn from all places and sizes; of the other half the network thinks most that they
     are faces, since windows drawn by chance hardly ever look like one.
     """
     data = _pictures()
-    found, chance, module = [], np.random.default_rng(SEED), network()
+    found, chance = [], np.random.default_rng(SEED)
     for name in PHOTOGRAPHS:
-        every = _all_windows(getattr(data, name)())
+        every = _all_windows(getattr(data, name)(), side, stride)
         with torch.no_grad():
-            faces = torch.cat([module(part)["face"][:, 1, 0, 0] for part in every.split(4096)])
+            answers = (module(part)["face"].flatten(1)[:, 1] for part in every.split(4096))
+            faces = torch.cat(list(answers))
         drawn = torch.from_numpy(chance.choice(len(every), EACH, replace=False))
         found += [every[drawn], every[faces.topk(EACH).indices]]
     return torch.cat(found).numpy()
@@ -103,8 +118,13 @@ def windows() -> np.ndarray:
 
 def faces() -> Arrays:
     """The 200 pictures of `lfw_subset` as windows (200, 3, 12, 12) float32; 1 for faces (200,)."""
+    return pictures_of_faces(SIDE)
+
+
+def pictures_of_faces(side: int) -> Arrays:
+    """The same as windows (200, 3, side, side)."""
     pictures = _pictures().lfw_subset() * 255.0  # (200, 25, 25)
-    grey = np.stack([_resized(picture, (SIDE, SIDE)) for picture in pictures])
+    grey = np.stack([_resized(picture, (side, side)) for picture in pictures])
     windows = np.repeat(_normalised(grey)[:, None], 3, axis=1)
     return windows, (np.arange(len(windows)) < 100).astype(np.int64)
 
@@ -117,15 +137,15 @@ def _pictures() -> ModuleType:
     return data
 
 
-def _all_windows(picture: np.ndarray) -> Tensor:
-    """Windows (n, 3, 12, 12) of a picture (H, W) or (H, W, 3) of 0..255, at all sizes."""
+def _all_windows(picture: np.ndarray, side: int, stride: int) -> Tensor:
+    """Windows (n, 3, side, side) of a picture (H, W) or (H, W, 3) of 0..255, at all sizes."""
     colours = np.broadcast_to(picture.reshape(*picture.shape[:2], -1), (*picture.shape[:2], 3))
     levels, scale = [], LARGEST
-    while scale * min(picture.shape[:2]) >= 2 * SIDE:
+    while scale * min(picture.shape[:2]) >= 2 * side:
         size = [round(scale * length) for length in picture.shape[:2]]
         pixels = torch.from_numpy(_normalised(_resized(colours, size)))
-        places = pixels.unfold(0, SIDE, STRIDE).unfold(1, SIDE, STRIDE)
-        levels.append(places.reshape(-1, 3, SIDE, SIDE))
+        places = pixels.unfold(0, side, stride).unfold(1, side, stride)
+        levels.append(places.reshape(-1, 3, side, side))
         scale *= SMALLER
     return torch.cat(levels)
 

@@ -1,42 +1,24 @@
-"""Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them."""
+"""Programs of one bank, compiled: one matrix of affine rows and vectorised skeletons over them.
+
+Skeletons that differ in their numbers alone, as units of learned slopes do, run as one.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.evaluation import Algebra, evaluate
 from grammars.hoist import ROWS, Group, Hoisted, Hoister, grouped, headed_sum
 from grammars.interpreters.affine import Affine, TapKey
 from grammars.interpreters.torch import TorchAlgebra
-from grammars.primitive import Primitive, Transcendental
+from grammars.pools import CompiledGroup, Numbers, Pool, pools_of
+from grammars.primitive import Primitive
 from grammars.program import Node, tap, terms_of
-
-
-@dataclass(frozen=True, eq=False)
-class CompiledGroup:
-    """One skeleton over several units: `rows[name]` (units,) says which row each unit reads."""
-
-    skeleton: Node
-    units: np.ndarray
-    rows: Mapping[TapKey, np.ndarray]
-
-    @cached_property
-    def spans(self) -> Mapping[TapKey, slice | None]:
-        """Where what is read lies row after row; None where it does not."""
-        return {name: _span(rows) for name, rows in self.rows.items()}
-
-    def part(self, units: Sequence[int]) -> "CompiledGroup":
-        """Those of some units that are in the group, numbered by their place among them."""
-        number = {unit: i for i, unit in enumerate(self.units.tolist())}
-        kept = [(i, number[unit]) for i, unit in enumerate(units) if unit in number]
-        places, here = np.array(kept, dtype=np.int64).reshape(-1, 2).T
-        return CompiledGroup(self.skeleton, places, {n: r[here] for n, r in self.rows.items()})
+from grammars.tapes import recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,38 +35,51 @@ class CompiledBank:
         return sum(len(g.units) for g in self.groups)
 
     @cached_property
+    def pools(self) -> tuple[Pool, ...]:
+        """The groups, those together whose skeletons differ in their numbers alone."""
+        return pools_of(self.groups, self.primitives)
+
+    @cached_property
     def order(self) -> np.ndarray:
-        """Where unit i stands in the concatenation of the groups."""
-        return np.argsort(np.concatenate([g.units for g in self.groups]), kind="stable")
+        """Where unit i stands in the concatenation of the pools."""
+        units = np.concatenate([np.zeros(0, dtype=np.int64), *(p.units for p in self.pools)])
+        return np.argsort(units, kind="stable")
 
     @cached_property
     def in_order(self) -> bool:
-        """Whether the concatenation of the groups has the units in order."""
+        """Whether the concatenation of the pools has the units in order."""
         return bool((np.diff(self.order) == 1).all())
 
     @property
     def arranged(self) -> "CompiledBank":
-        """The same units from rows that lie as the groups read them, so that none is copied; a
+        """The same units from rows that lie as the pools read them, so that none is copied; a
         constant joins the largest group whose skeleton leaves it as it is."""
-        bank, groups, start = _joined(self), list[CompiledGroup](), 0
-        for group in bank.groups:
-            ends = np.cumsum([start, *map(len, group.rows.values())]).tolist()
-            places = {n: np.arange(*e) for n, e in zip(group.rows, pairwise(ends), strict=True)}
-            groups.append(replace(group, rows=places))
-            start = ends[-1]
-        reads = [rows for group in bank.groups for rows in group.rows.values()]
+        bank = _joined(self)
+        reads = [rows for pool in bank.pools for rows in pool.rows.values()]
         order = np.concatenate([np.zeros(0, dtype=np.int64), *reads])
-        return replace(bank, weight=bank.weight[order], bias=bank.bias[order], groups=tuple(groups))
+        place = np.zeros(len(bank.bias), dtype=np.int64)
+        place[order] = np.arange(len(order))  # a row is read by one unit, once
+        groups = tuple(
+            replace(group, rows={name: place[rows] for name, rows in group.rows.items()})
+            for group in bank.groups
+        )
+        return replace(bank, weight=bank.weight[order], bias=bank.bias[order], groups=groups)
 
     def heads(self, rows: Tensor) -> Tensor:
         """Units (N, U, …) from rows (N, R, …)."""
-        if not self.groups:
+        numbers = [pool.numbers_as(rows) for pool in self.pools]
+        order = None if self.in_order else torch.as_tensor(self.order, device=rows.device)
+        return self.computed(rows, numbers, order)
+
+    def computed(self, rows: Tensor, numbers: Sequence[Numbers], order: Tensor | None) -> Tensor:
+        """The same with the numbers of the pools, and the units' order, as tensors that are there;
+        any may be a node of a graph that is being written."""
+        if not self.pools:
             return rows[:, :0]
-        parts = [run_group(g, rows, self.primitives) for g in self.groups]
+        pairs, every = zip(self.pools, numbers, strict=True), len(self.bias)
+        parts = [pool.run(rows, own, every) for pool, own in pairs]
         together = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        if self.in_order:
-            return together  # no copy
-        return together[:, torch.as_tensor(self.order, device=rows.device)]
+        return together if order is None else together[:, order]
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
         """Units (n, U) of patches (n, F), in float64."""
@@ -124,27 +119,6 @@ def compile_bank(
     return CompiledBank(weight, bias, tuple(_compiled(g, primitives) for g in groups), primitives)
 
 
-def run_group(group: CompiledGroup, rows: Tensor, primitives: Mapping[str, Primitive]) -> Tensor:
-    """The units (N, len(group.units), …) of one group from rows (N, R, …)."""
-
-    def read(*key: Any) -> Tensor:
-        span = group.spans[key]
-        if span is not None:
-            return rows[:, span]  # no copy
-        return rows[:, torch.as_tensor(group.rows[key], device=rows.device)]
-
-    value = evaluate(group.skeleton, TorchAlgebra(read), primitives)
-    shape = (rows.shape[0], len(group.units), *rows.shape[2:])
-    return torch.as_tensor(value, dtype=rows.dtype, device=rows.device).expand(shape)
-
-
-def _span(rows: np.ndarray) -> slice | None:
-    """Rows that follow one another, as a slice."""
-    if not len(rows) or (np.diff(rows) != 1).any():
-        return None
-    return slice(int(rows[0]), int(rows[-1]) + 1)
-
-
 def _joined(bank: CompiledBank) -> CompiledBank:
     """Constants as rows without weights in the largest one-row group that leaves them as they
     are."""
@@ -172,12 +146,13 @@ def _joined(bank: CompiledBank) -> CompiledBank:
 def _kept(constant: Node, skeleton: Node, primitives: Mapping[str, Primitive]) -> float | None:
     """The value of a constant program, if a skeleton over one row gives it back."""
 
-    def at(value: float) -> float:
-        row = torch.tensor(value, dtype=torch.float64)
-        return float(evaluate(skeleton, TorchAlgebra(lambda *_: row), primitives))
+    def at(program: Node, row: Any) -> float:
+        tape, numbers = recorded(program, primitives)
+        return float(tape.run(TorchAlgebra(lambda *_: row), numbers))
 
-    value = float(evaluate(constant, TorchAlgebra(lambda *_: None), primitives))
-    return value if at(value) == value else None
+    value = at(constant, None)
+    row = torch.tensor(value, dtype=torch.float64)
+    return value if at(skeleton, row) == value else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,32 +199,4 @@ def _compiled(group: Group, primitives: Mapping[str, Primitive]) -> CompiledGrou
 
 def taps_read(skeleton: Node, primitives: Mapping[str, Primitive]) -> list[TapKey]:
     """What evaluating a skeleton reads, in order of first use."""
-    tracer = _Tracer()
-    evaluate(skeleton, tracer, primitives)
-    return list(tracer.seen)
-
-
-class _Tracer(Algebra):
-    """Values do not matter: only what is read counts."""
-
-    name = "tracer"
-
-    def __init__(self) -> None:
-        self.seen: dict[TapKey, bool] = {}
-        super().__init__(lambda *key: self.seen.setdefault(key, True))
-
-    def const(self, value: float) -> None: ...
-
-    def add(self, a: None, b: None) -> None: ...
-
-    def mul(self, a: None, b: None) -> None: ...
-
-    def max(self, a: None, b: None) -> None: ...
-
-    def min(self, a: None, b: None) -> None: ...
-
-    def select(self, condition: None, positive: None, otherwise: None) -> None: ...
-
-    def linear(self, weights: Sequence[float], values: Sequence[None], bias: float) -> None: ...
-
-    def call(self, function: Transcendental, x: None) -> None: ...
+    return recorded(skeleton, primitives)[0].reads

@@ -7,8 +7,9 @@ from itertools import islice, product
 import numpy as np
 import torch
 
-from grammars.compiled import CompiledBank, CompiledGroup
+from grammars.compiled import CompiledBank
 from grammars.hoist import ROWS
+from grammars.pools import CompiledGroup
 from grammars.primitive import Primitive
 from grammars.program import Node, tap
 from oracles.bent import float_bound

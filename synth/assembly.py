@@ -6,9 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from grammars.coding import (
     Family,
@@ -18,12 +16,13 @@ from grammars.coding import (
     program_bits,
     stream_bits,
 )
-from grammars.compiled import CompiledBank, compile_bank
+from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
 from grammars.program import Node
 from grammars.scope import Column, Opaque, Scope
 from grammars.siblings import expand
+from synth.bank_module import BankModule, written_out
 from synth.engine import weighted_taps, with_head
 from synth.layers import Layer
 from synth.network import Network
@@ -103,92 +102,6 @@ class LayerChoice:
         return Opaque(tuple(weights.tolist()), float(bias))
 
 
-class BankModule(nn.Module):
-    """Maps (N, C, H, W) of a layer's source to the maps (N, U, h, w) of its programs.
-
-    One convolution (a matrix product where the window is the whole map) computes all affine rows;
-    the skeletons of the programs follow, vectorised. Rows of a layer of several groups read their
-    group's channels alone.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, bank: CompiledBank, layer: Layer) -> None:
-        super().__init__()
-        self.bank, self.geometry = bank, layer.geometry
-        self.whole, self.shape = is_whole(layer), layer.out_shape[1:]
-        rows = torch.from_numpy(bank.weight[:, : layer.width]).float()
-        self.groups = RowGroups.of(bank.weight[:, : layer.width], layer)
-        if not self.whole:
-            rows = self.groups.gathered(rows).unflatten(1, (-1, *layer.geometry.window))
-        self.register_buffer("weight", rows)
-        self.register_buffer("bias", torch.from_numpy(bank.bias).float())
-
-    def rows(self, maps: Tensor) -> Tensor:
-        """The affine rows (N, R, h, w); none where all programs are constants."""
-        if not len(self.bias):
-            return maps.new_zeros(len(maps), 0, *self.shape)
-        if self.whole:
-            return F.linear(maps.flatten(1), self.weight, self.bias)[:, :, None, None]
-        g, groups = self.geometry, self.groups
-        if groups.count == 1 and groups.channels is None:
-            return F.conv2d(maps, self.weight, self.bias, g.stride, g.padding, g.dilation)
-        read = maps if groups.channels is None else maps[:, groups.channels]
-        found = F.conv2d(read, self.weight, None, g.stride, g.padding, g.dilation, groups.count)
-        return found[:, groups.places] + self.bias[:, None, None]
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return self.bank.heads(self.rows(maps))
-
-
-@dataclass(frozen=True, eq=False)
-class RowGroups:
-    """Rows (R, width) of a grouped layer as one grouped convolution of `count` groups.
-
-    `channels` are the source's channels that any row reads, None for all; `rows` (count, m) the row
-    that stands at each place of a group, −1 for none, and `places` (R,) where each row went.
-    """
-
-    count: int
-    channels: Tensor | None
-    rows: Tensor
-    places: Tensor
-    fan: int
-
-    @staticmethod
-    def of(rows: np.ndarray, layer: Layer) -> "RowGroups":
-        """ValueError for a row that reads several groups."""
-        every = torch.arange(len(rows))
-        if layer.groups == 1:
-            return RowGroups(1, None, every[None], every, layer.fan)
-        read = rows.reshape(len(rows), layer.groups, layer.fan).any(2)
-        if (read.sum(1) > 1).any():
-            raise ValueError(f"a program of {layer.name!r} reads channels of several groups")
-        used, group = np.unique(read.argmax(1), return_inverse=True)
-        members = [np.flatnonzero(group == g) for g in range(len(used))]
-        table = np.full((len(used), max(map(len, members), default=0)), -1)
-        for row, inside in zip(table, members, strict=True):
-            row[: len(inside)] = inside
-        flat = torch.from_numpy(table).flatten()
-        places = torch.empty(len(rows), dtype=torch.long)
-        places[flat[flat >= 0]] = torch.nonzero(flat >= 0)[:, 0]
-        size = layer.in_shape[0] // layer.groups
-        channels = torch.from_numpy(used[:, None] * size + np.arange(size)).flatten()
-        some = None if len(used) == layer.groups else channels
-        return RowGroups(len(used), some, torch.from_numpy(table), places, layer.fan)
-
-    def gathered(self, rows: Tensor) -> Tensor:
-        """The weights (count*m, fan) of the grouped convolution."""
-        if self.count == 1 and self.channels is None:
-            return rows
-        parts = rows.unflatten(1, (-1, self.fan))
-        groups = parts.any(2).byte().argmax(1)
-        own = parts[torch.arange(len(rows)), groups]
-        flat = self.rows.flatten()
-        return own[flat.clamp_min(0)] * (flat >= 0)[:, None]
-
-
 def bank_module(choice: LayerChoice, grammar: Grammar) -> BankModule:
     """The module of a layer's chosen programs."""
     bank = compile_bank(choice.expanded(grammar), source_index(choice.scope), grammar)
@@ -196,8 +109,8 @@ def bank_module(choice: LayerChoice, grammar: Grammar) -> BankModule:
 
 
 def assemble(network: Network, choices: Sequence[LayerChoice], grammar: Grammar) -> nn.Module:
-    """The replacement network: every chosen layer computed by its programs."""
-    return network.replaced({c.layer.name: bank_module(c, grammar) for c in choices})
+    """The replacement network: every chosen layer computed by its programs, in one graph."""
+    return written_out(network.replaced({c.layer.name: bank_module(c, grammar) for c in choices}))
 
 
 def source_index(scope: Scope) -> dict[Column, int]:
@@ -262,10 +175,3 @@ def names_of(
         banks.setdefault(layer.source, layer.in_shape[0])
         banks[layer.name] = layer.units
     return Names(banks, given=given, reserved={*grammar, "pre"})
-
-
-def is_whole(layer: Layer) -> bool:
-    """Whether the layer is dense: its window is the whole map."""
-    geometry = layer.geometry
-    same = geometry.window == layer.in_shape[1:] and geometry.padding == (0, 0)
-    return same and geometry.dilation == (1, 1) and layer.groups == 1

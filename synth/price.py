@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
-from synth.assembly import BankModule
+from synth.bank_module import BankModule
 from synth.batches import Batch, Inputs
 from synth.fronts import Candidate
 from synth.layers import Layer

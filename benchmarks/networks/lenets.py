@@ -7,9 +7,14 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import nn
 
+ROOT = Path(__file__).parents[2]
+
 LAYERS = {"lenet1": ("conv1", "conv2", "out"), "lenet5": ("conv1", "conv2", "fc1", "fc2", "out")}
 MAPS = {"lenet1": (4, 12), "lenet5": (6, 16)}
 DENSE = {"lenet1": (10,), "lenet5": (120, 84, 10)}
+
+PROBES = 10_000
+MAX_FVU, MAX_ERROR = 1.0, 64.0  # what is held by the outputs alone: see benchmarks/lenets.py
 
 
 def files(data: Path, name: str) -> tuple[Path, Path]:
@@ -41,6 +46,29 @@ def probes(data: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
 def unseen(data: Path) -> tuple[np.ndarray, np.ndarray]:
     """All 10,000 test images and their labels."""
     return _images(data, "test", None)
+
+
+def case(folder: Path, data: Path, name: str) -> Path:
+    """A configuration in a folder: a network, trained, that is probed on training images and judged
+    on the test images; ε and the FVU of a unit do not decide."""
+    (folder / "case.py").write_text(
+        f"import sys\nfrom functools import partial\nfrom pathlib import Path\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        f"from benchmarks.networks import lenets\n"
+        f"data = Path({str(data.absolute())!r})\n"
+        f"network = partial(lenets.network, data, {name!r})\n"
+        f"probes = partial(lenets.probes, data, {PROBES})\n"
+        f"unseen = partial(lenets.unseen, data)\n",
+        encoding="utf-8",
+    )
+    config = folder / "case.toml"
+    config.write_text(
+        '[network]\nfactory = "case.py:network"\n'
+        '[probes]\ninputs = "case.py:probes"\ntest_inputs = "case.py:unseen"\n'
+        f"[search]\nmax_fvu = {MAX_FVU}\nmax_error = {MAX_ERROR}\n",
+        encoding="utf-8",
+    )
+    return config
 
 
 def _images(data: Path, part: str, count: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """SqueezeNet v1.0 (Iandola et al. 2016) and 500 photographs, from a folder that the user has."""
 
 import io
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -71,17 +72,19 @@ def network(data: Path) -> nn.Module:
     return net
 
 
-def images(data: Path, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Some of the photographs, (n, 3, 227, 227) float32 as the network reads them, and labels."""
+def images(
+    data: Path, rows: slice, *, means: Sequence[float] = MEANS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the photographs, (n, 3, 227, 227) float32 as a network reads them, and labels."""
     with np.load(files(data)[1]) as arrays:
         offsets, labels = arrays["offsets"], arrays["label"].astype(np.int64)
         content = arrays["png"].tobytes()
     spans = list(pairwise(offsets))[rows]
-    pictures = [_pixels(content[start:stop]) for start, stop in spans]
+    pictures = [_pixels(content[start:stop], means) for start, stop in spans]
     return np.stack(pictures), labels[rows]
 
 
-def _pixels(png: bytes) -> np.ndarray:
+def _pixels(png: bytes, means: Sequence[float]) -> np.ndarray:
     picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.float32)
-    mirrored = picture[:, :, ::-1] - np.array(MEANS, dtype=np.float32)
+    mirrored = picture[:, :, ::-1] - np.array(means, dtype=np.float32)
     return np.ascontiguousarray(mirrored.transpose(2, 0, 1))

@@ -5,14 +5,16 @@ from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from grammars.evaluation import Algebra
 from grammars.primitive import Transcendental
 
 
 class TorchAlgebra(Algebra):
-    """Values are tensors that broadcast, or floats; the reader decides dtype, device and shape."""
+    """Values are tensors that broadcast, or floats; the reader decides dtype, device and shape.
+
+    What is no number is taken for a tensor: nodes of a graph that is being written are as well.
+    """
 
     name = "torch"
 
@@ -26,24 +28,22 @@ class TorchAlgebra(Algebra):
         return a * b
 
     def max(self, a: Any, b: Any) -> Any:
-        if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if _is_number(a):
+            return max(a, b) if _is_number(b) else self.max(b, a)
+        if not _is_number(b):
             return torch.maximum(a, b)
-        if isinstance(a, Tensor):
-            return a.clamp(min=b)
-        return b.clamp(min=a) if isinstance(b, Tensor) else max(a, b)
+        return a.clamp(min=b) if b else torch.relu(a)
 
     def min(self, a: Any, b: Any) -> Any:
-        if isinstance(a, Tensor) and isinstance(b, Tensor):
-            return torch.minimum(a, b)
-        if isinstance(a, Tensor):
-            return a.clamp(max=b)
-        return b.clamp(max=a) if isinstance(b, Tensor) else min(a, b)
+        if _is_number(a):
+            return min(a, b) if _is_number(b) else b.clamp(max=a)
+        return a.clamp(max=b) if _is_number(b) else torch.minimum(a, b)
 
     def select(self, condition: Any, positive: Any, otherwise: Any) -> Any:
-        if isinstance(condition, Tensor):
-            positive, otherwise = (_like(v, condition) for v in (positive, otherwise))
-            return torch.where(condition > 0, positive, otherwise)
-        return positive if condition > 0 else otherwise
+        if _is_number(condition):
+            return positive if condition > 0 else otherwise
+        positive, otherwise = (_like(v, condition) for v in (positive, otherwise))
+        return torch.where(condition > 0, positive, otherwise)
 
     def linear(self, weights: Sequence[float], values: Sequence[Any], bias: float) -> Any:
         total: Any = bias
@@ -52,14 +52,12 @@ class TorchAlgebra(Algebra):
         return total
 
     def call(self, function: Transcendental, x: Any) -> Any:
-        return (
-            attrgetter(function.torch)(torch)(x) if isinstance(x, Tensor) else function.function(x)
-        )
+        return function.function(x) if _is_number(x) else attrgetter(function.torch)(torch)(x)
 
 
-def _like(value: Any, other: Tensor) -> Tensor:
-    return (
-        value
-        if isinstance(value, Tensor)
-        else torch.as_tensor(value, dtype=other.dtype, device=other.device)
-    )
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _like(value: Any, other: Any) -> Any:
+    return other.new_full((), value) if _is_number(value) else value

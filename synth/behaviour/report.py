@@ -50,7 +50,7 @@ class Examination:
                 "corrupted": list(self.corrupted()),
                 "halves": list(self.halves()) if self.choices else [],
                 "interventions": [_effect_row(e) for e in interventions],
-                "r2_interventions": _together(interventions),
+                "r2_interventions": together(interventions),
             }
         )
 
@@ -130,7 +130,7 @@ def _effect_row(effect: Effect) -> Row:
     }
 
 
-def _together(found: Sequence[Effect]) -> float | None:
+def together(found: Sequence[Effect]) -> float | None:
     """R² over all interventions, each counted by how far it moves the outputs."""
     moved = sum(e.moved for e in found)
     return 1 - sum(e.missed for e in found) / moved if moved > 0 else None

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grammars.compiled import CompiledBank, CompiledGroup, compile_bank
+from grammars.compiled import CompiledBank, compile_bank
 from grammars.evaluation import evaluate
 from grammars.grammar import Grammar
+from grammars.pools import CompiledGroup
 from oracles.claims import head_form
 from oracles.difference.affine import Affine, affine, convolution, dense, through
 from oracles.difference.bend import bent_pair
@@ -28,7 +29,8 @@ from oracles.difference.sums import joined
 from oracles.difference.trees import ZonotopeAlgebra
 from oracles.difference.zonotope import Zonotope
 from synth.affine import affine_forms
-from synth.assembly import LayerChoice, is_whole, source_index
+from synth.assembly import LayerChoice, source_index
+from synth.bank_module import is_whole
 from synth.layers import Head, Layer, as_maps
 
 _SLOPES = {"identity": 1.0, "relu": 0.0, "clip": 1.0}

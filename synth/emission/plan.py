@@ -9,7 +9,8 @@ from grammars.hoist import ROWS
 from grammars.interpreters.affine import TapKey
 from grammars.program import Node, tap, walk
 from grammars.siblings import references
-from synth.assembly import BankModule, LayerChoice, bank_module
+from synth.assembly import LayerChoice, bank_module
+from synth.bank_module import BankModule
 from synth.emission.kernels import KernelTexts
 from synth.emission.maps import has_kernels, is_told
 from synth.layers import Layer

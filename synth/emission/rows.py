@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from synth.assembly import BankModule
+from synth.bank_module import BankModule
 from synth.layers import Layer
 
 WEIGHTS = "WEIGHTS"

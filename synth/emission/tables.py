@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from synth.assembly import BankModule
+from synth.bank_module import BankModule
 from synth.emission.rows import Rows, Slots, groups_of
 from synth.layers import Layer
 

@@ -82,8 +82,23 @@ def test_an_arranged_bank_copies_nothing():
     mixed = [const(-0.5), *plain, linear([(3.0, A)])]
     bank, values = compile_bank(mixed, INDEX, core()).arranged, patches(1)
     assert sorted(len(group.units) for group in bank.groups) == [1, 1, 4]
-    assert all(span is not None for group in bank.groups for span in group.spans.values())
+    assert all(span is not None for pool in bank.pools for span in pool.spans.values())
     assert np.array_equal(bank.apply(values), compile_bank(mixed, INDEX, core()).apply(values))
+
+
+def test_heads_that_differ_in_numbers_run_as_one():
+    """Learned slopes, and the numbers of sums over heads, are columns: one pass for all units."""
+
+    def learned(slope: float, bias: float) -> Node:
+        return call("prelu", linear([(1.0, A), (-0.5, B)], bias), slope=slope)
+
+    sums = [linear([(w, relu(1.0, A)), (0.25, relu(w, B))], 0.5) for w in (0.75, -2.0)]
+    programs = [learned(0.25, 0.0), sums[0], learned(-0.5, 1.0), sums[1], learned(0.25, 2.0)]
+    bank, values = compile_bank(programs, INDEX, core()).arranged, patches(3)
+    assert [(len(pool.units), pool.is_leaky) for pool in bank.pools] == [(3, True), (2, False)]
+    assert all(span is not None for pool in bank.pools for span in pool.spans.values())
+    wanted = np.stack([alone(p, values) for p in programs], 1)
+    assert bank.apply(values) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_maps_keep_their_axes():

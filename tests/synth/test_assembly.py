@@ -59,6 +59,18 @@ def test_own_programs_are_the_original(case: Case):
     assert relative_error(network, assemble(network, as_they_are(network), CORE)) < 1e-5
 
 
+def test_a_replacement_is_one_graph():
+    """Nothing of a bank is left to call but torch's operations: one product a layer, whatever the
+    slopes of its units, and no reordering."""
+    learned = nn.PReLU(5)
+    learned.weight.data = torch.linspace(-0.5, 0.5, 5)
+    network = read(seeded(nn.Conv2d(1, 5, 3), learned, nn.Flatten(), nn.Linear(180, 3)), (1, 8, 8))
+    graph = assemble(network, as_they_are(network), CORE).graph
+    called = [n for n in graph.nodes if n.op not in ("placeholder", "get_attr", "output")]
+    assert not [n for n in called if n.op == "call_module"]
+    assert [n.name for n in called] == ["conv2d_1", "prelu_1", "flatten_1", "linear_1"]
+
+
 def small_mlp() -> nn.Module:
     return seeded(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.Sigmoid(), nn.Linear(5, 3))
 
