@@ -2,21 +2,21 @@
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from synth.errors import InputError, Problems
+from synth.prove_domain import ENVELOPE
 
 if TYPE_CHECKING:
-    import torch
-
     from synth.certify.walk import Certifier
+    from synth.certify.worst import Runs
     from synth.job import Job
 
 FILE = click.Path(path_type=Path)
-HULL = "probes"
 NORMS = {"inf": math.inf, "2": 2.0}
 SEMANTICS = ("real", "float64", "float32")
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 @click.option("--norm", default="inf", metavar="NORM", help="Of balls: inf or 2.")
 @click.option("--within", type=float, nargs=2, metavar="LOW HIGH", help="What any input lies in.")
 @click.option("--samples", type=int, default=100, metavar="N", help="Held-out probes; 100.")
-@click.option("--box", "domain", metavar="FILE", help="A box instead: .npz, or 'probes'.")
+@click.option("--domain", default=ENVELOPE, metavar="D", help="envelope, sound, or FILE.npz.")
 @click.option("--epsilon", type=float, metavar="E", help="Split the box until within E.")
 @click.option("--time", "seconds", type=float, default=60.0, metavar="S", help="Seconds; 60.")
 @click.option("--semantics", default="real", metavar="S", help="real, float64 or float32.")
@@ -36,12 +36,13 @@ Row = dict[str, Any]
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
 @click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
 def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> None:
-    """Prove how far the replacement can be from the network.
+    """Prove how far the replacement can be from the network, and show how far it is seen to be.
 
     In a ball around each of N held-out probes: a bound of how far any output differs, and whether
     both networks give the original's answer everywhere in it. Or over a box of inputs: one bound,
-    by splitting where there are few inputs. A box is FILE.npz with the arrays lower and upper, or
-    'probes' for the least box of those of fit and select. Writes proofs.json into RUN.
+    by splitting where there are few inputs; --domain is then FILE.npz with the arrays lower and
+    upper, or sound for the least box of the probes of fit and select. Beside each bound stands the
+    largest difference that was found, replayed in float64. Writes proofs.json into RUN.
     """
     from synth.display import print_json
     from synth.files import write_atomic
@@ -70,10 +71,11 @@ def check_asked(asked: Row) -> None:
             problems.add(f"--semantics {asked['semantics']!r}: expected {', '.join(SEMANTICS)}.")
         if asked["samples"] < 1:
             problems.add(f"--samples {asked['samples']}: expected at least 1.")
-        if asked["domain"] and asked["radius"]:
-            problems.add("--box and --radius: a box has no radius; leave one of them out.")
-        if asked["epsilon"] is not None and not asked["domain"]:
-            problems.add("--epsilon is for --box: balls are bounded as they are.")
+        boxed = asked["domain"] != ENVELOPE
+        if boxed and asked["radius"]:
+            problems.add("--domain and --radius: a box has no radius; leave one of them out.")
+        if asked["epsilon"] is not None and not boxed:
+            problems.add("--epsilon is for --domain: balls are bounded as they are.")
         if (within := asked["within"]) and not within[0] <= within[1]:
             problems.add(f"--within {within[0]} {within[1]}: expected LOW <= HIGH.")
         if within and asked["norm"] != "inf":
@@ -85,6 +87,7 @@ def _proved(job: "Job", folder: Path, asked: Row) -> Row:
     from oracles.difference import rounding
     from oracles.difference.curves import NoTransformer
     from synth.certify.walk import Certifier
+    from synth.certify.worst import Runs
     from synth.devices import check_device
     from synth.run import load_choices
     from synth.threads import numeric_threads
@@ -96,8 +99,9 @@ def _proved(job: "Job", folder: Path, asked: Row) -> Row:
         with numeric_threads(job.config.run.jobs):
             network = job.network.on(asked["device"])
             certifier = Certifier.of(network, choices, job.grammar, semantics)
-            prove = _over_a_box if asked["domain"] else _around_probes
-            return _head(certifier, asked) | prove(certifier, job, asked)
+            runs = Runs.of(certifier, choices, job.grammar)
+            prove = _around_probes if asked["domain"] == ENVELOPE else _over_a_box
+            return _head(certifier, asked) | prove(certifier, runs, job, asked)
     except NoTransformer as error:
         raise InputError(str(error)) from error
 
@@ -113,65 +117,34 @@ def _head(certifier: "Certifier", asked: Row) -> Row:
     }
 
 
-def _around_probes(certifier: "Certifier", job: "Job", asked: Row) -> Row:
+def _around_probes(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row) -> Row:
     import numpy as np
 
     from synth.certify.proofs import Ball, prove_balls, summarised
+    from synth.certify.worst import search_balls
     from synth.outputs import reading_of, run_batches
 
+    until = time.monotonic() + asked["seconds"]
     held_out = job.parts.held_out.inputs.on(asked["device"])
     count = min(asked["samples"], len(held_out))
     few = held_out.take(np.arange(count))
     outputs = run_batches(certifier.network.module, few, pick=certifier.network.judge)
     ball = Ball(asked["radius"], NORMS[asked["norm"]], asked["within"])
-    rows = prove_balls(certifier, few, ball, reading_of(outputs), seconds=asked["seconds"])
+    rows = prove_balls(certifier, few, ball, reading_of(outputs), seconds=asked["seconds"] / 2)
+    rows = search_balls(runs, few, ball, rows, until=until)
     domain = {k: asked[k] for k in ("radius", "norm", "within")}
     said = {"domain": {"kind": "balls", "around": "held-out", **domain}}
     return {**said, "summary": summarised(rows, count), "rows": rows}
 
 
-def _over_a_box(certifier: "Certifier", job: "Job", asked: Row) -> Row:
+def _over_a_box(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row) -> Row:
     from synth.certify.proofs import prove_box
+    from synth.certify.worst import searched_box
+    from synth.prove_domain import box_of, outside
 
-    lower, upper = _box(job, asked["domain"])
+    lower, upper = box_of(job, asked["domain"])
     ends = (end.to(asked["device"]) for end in (lower, upper))
     found = prove_box(certifier, *ends, epsilon=asked["epsilon"], seconds=asked["seconds"])
-    domain = {"kind": "box", "of": asked["domain"]}
+    found |= searched_box(runs, lower, upper, found["bound"])
+    domain = {"kind": "box", "of": asked["domain"], "outside": outside(job, lower, upper)}
     return {"domain": domain | {"lower": lower.tolist(), "upper": upper.tolist()}, "box": found}
-
-
-def _box(job: "Job", name: str) -> "tuple[torch.Tensor, torch.Tensor]":
-    """(lower, upper) of the network's only input. Raises InputError."""
-    import torch
-
-    if len(job.network.input_shapes) != 1:
-        raise InputError("--box is for networks of one input: use --radius for this one.")
-    if name == HULL:
-        parts = (job.parts.fit.inputs, job.parts.select.inputs)
-        batches = [b for part in parts for (b,) in part.batches()]
-        return (
-            torch.stack([b.amin(0) for b in batches]).amin(0).double().cpu(),
-            torch.stack([b.amax(0) for b in batches]).amax(0).double().cpu(),
-        )
-    return _read_box(Path(name), job.network.input_shapes[0])
-
-
-def _read_box(path: Path, shape: tuple[int, ...]) -> "tuple[torch.Tensor, torch.Tensor]":
-    import numpy as np
-    import torch
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            lower, upper = (np.asarray(arrays[k], dtype=np.float64) for k in ("lower", "upper"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        advice = f"expected an .npz with arrays lower and upper of {shape}, or {HULL!r}"
-        raise InputError(f"--box {path}: {advice}: {error}") from error
-    with Problems() as problems:
-        for end, values in (("lower", lower), ("upper", upper)):
-            if values.shape != shape:
-                problems.add(f"--box {path}: {end} has shape {values.shape}, expected {shape}.")
-            elif not np.isfinite(values).all():
-                problems.add(f"--box {path}: {end} has numbers that are not finite.")
-        if not problems and (lower > upper).any():
-            problems.add(f"--box {path}: lower is above upper somewhere; swap them?")
-    return torch.from_numpy(lower), torch.from_numpy(upper)

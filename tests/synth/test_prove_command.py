@@ -23,6 +23,10 @@ def test_a_table_and_a_file(copied: Home, home: Home) -> None:
     rounded = json.loads(printed.stdout)
     assert rounded["domain"]["norm"] == "2" and rounded["semantics"] == "float32"
     at_points = json.loads(home(*words, "--json").stdout)
+    for row in (*document["rows"], *rounded["rows"], *at_points["rows"]):
+        assert 0 < row["counterexample"] <= row["bound"] * (1 + 1e-12)
+        assert row["overshoot"] == row["bound"] / row["counterexample"]
+    assert document["summary"]["searched"] == 9 and "bounds are" in done.stdout
     pairs = zip(at_points["rows"], document["rows"], strict=True)
     assert all(one["bound"] <= other["bound"] for one, other in pairs)
 
@@ -31,13 +35,17 @@ def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
     """A box of one's own, and that of the probes, which is larger: by splitting, or in time."""
     np.savez(tmp_path / "small.npz", lower=np.full(6, 0.4), upper=np.full(6, 0.5))
     words = ("prove", copied.folder / "run", "--config", home.folder / "net.toml", "--time", "1")
-    small = json.loads(home(*words, "--box", tmp_path / "small.npz", "--json").stdout)
-    whole = json.loads(home(*words, "--box", "probes", "--json").stdout)
+    small = json.loads(home(*words, "--domain", tmp_path / "small.npz", "--json").stdout)
+    whole = json.loads(home(*words, "--domain", "sound", "--json").stdout)
     assert 0 < small["box"]["bound"] < whole["box"]["bound"]
     assert small["domain"]["lower"] == [0.4] * 6
-    done = home(*words, "--box", "probes", "--epsilon", "0")
+    assert small["domain"]["outside"]["fit"] > 0.9 > whole["domain"]["outside"]["fit"] == 0
+    for found in (small["box"], whole["box"]):
+        assert found["bound"] / 10 < found["counterexample"] <= found["bound"]
+        assert len(found["point"]) == 6
+    done = home(*words, "--domain", "sound", "--epsilon", "0")
     assert done.exit_code == 0 and "unknown: time was up" in done.stdout
-    assert "anywhere in the box" in home(*words, "--box", tmp_path / "small.npz").stdout
+    assert "anywhere in the box" in home(*words, "--domain", tmp_path / "small.npz").stdout
 
 
 @pytest.mark.parametrize(
@@ -49,14 +57,14 @@ def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
         (["--samples", "0"], "--samples 0: expected at least 1."),
         (["--semantics", "int8"], "--semantics 'int8': expected real, float64, float32."),
         (["--time", "-1"], "--time -1.0: expected a finite number of at least 0."),
-        (["--epsilon", "0.1"], "--epsilon is for --box"),
-        (["--box", "probes", "--radius", "1"], "a box has no radius"),
+        (["--epsilon", "0.1"], "--epsilon is for --domain"),
+        (["--domain", "sound", "--radius", "1"], "a box has no radius"),
         (["--within", "1", "0"], "expected LOW <= HIGH"),
         (["--within", "0", "1", "--norm", "2"], "only balls of the norm inf can be cut"),
-        (["--box", "nothing.npz"], "expected an .npz with arrays lower and upper of (6,)"),
-        (["--box", "wrong.npz"], "lower has shape (5,), expected (6,)."),
-        (["--box", "swapped.npz"], "lower is above upper somewhere; swap them?"),
-        (["--box", "nan.npz"], "upper has numbers that are not finite."),
+        (["--domain", "nothing.npz"], "expected envelope, sound or an .npz with arrays"),
+        (["--domain", "wrong.npz"], "lower has shape (5,), expected (6,)."),
+        (["--domain", "swapped.npz"], "lower is above upper somewhere; swap them?"),
+        (["--domain", "nan.npz"], "upper has numbers that are not finite."),
     ],
 )
 def test_bad_input(words: list[str], reason: str, home: Home, tmp_path: Path) -> None:
