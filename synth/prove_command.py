@@ -12,9 +12,13 @@ from synth.errors import InputError, Problems
 from synth.prove_domain import ENVELOPE
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from synth.certify.walk import Certifier
     from synth.certify.worst import Runs
+    from synth.folder import Finished
     from synth.job import Job
+    from synth.prove_units import Unit
 
 FILE = click.Path(path_type=Path)
 NORMS = {"inf": math.inf, "2": 2.0}
@@ -29,6 +33,7 @@ Row = dict[str, Any]
 @click.option("--within", type=float, nargs=2, metavar="LOW HIGH", help="What any input lies in.")
 @click.option("--samples", type=int, default=100, metavar="N", help="Held-out probes; 100.")
 @click.option("--domain", default=ENVELOPE, metavar="D", help="envelope, sound, or FILE.npz.")
+@click.option("--units", metavar="NAMES", help="Layers and units to list, by commas; all.")
 @click.option("--epsilon", type=float, metavar="E", help="Split the box until within E.")
 @click.option("--time", "seconds", type=float, default=60.0, metavar="S", help="Seconds; 60.")
 @click.option("--semantics", default="real", metavar="S", help="real, float64 or float32.")
@@ -42,17 +47,23 @@ def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> Non
     both networks give the original's answer everywhere in it. Or over a box of inputs: one bound,
     by splitting where there are few inputs; --domain is then FILE.npz with the arrays lower and
     upper, or sound for the least box of the probes of fit and select. Beside each bound stands the
-    largest difference that was found, replayed in float64. Writes proofs.json into RUN.
+    largest difference that was found, replayed in float64.
+
+    And for each unit: a bound on its program over the same sources, and one on the program over
+    replaced sources beside the unit over the original ones, in real arithmetic; over the envelope
+    of each layer, or what the box of inputs makes of it. Writes proofs.json into RUN.
     """
     from synth.display import print_json
     from synth.files import write_atomic
     from synth.folder import PROOFS, open_run
     from synth.origin import job_of
     from synth.prove_display import print_proofs
+    from synth.prove_units import wanted_units
 
     check_asked(asked)
     found = open_run(folder)
-    document = _proved(job_of(found.folder, config), found.folder, asked)
+    wanted = wanted_units(found, asked.pop("units"))
+    document = _proved(job_of(found.folder, config), found, wanted, asked)
     write_atomic(folder / PROOFS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     print_json(document) if as_json else print_proofs(document)
 
@@ -82,18 +93,19 @@ def check_asked(asked: Row) -> None:
             problems.add("--within: only balls of the norm inf can be cut.")
 
 
-def _proved(job: "Job", folder: Path, asked: Row) -> Row:
+def _proved(job: "Job", run: "Finished", wanted: "Set[Unit]", asked: Row) -> Row:
     """What is written. Raises InputError: an operation that nothing encloses, a wrong box."""
     from oracles.difference import rounding
     from oracles.difference.curves import NoTransformer
     from synth.certify.walk import Certifier
     from synth.certify.worst import Runs
     from synth.devices import check_device
+    from synth.prove_units import units_proved
     from synth.run import load_choices
     from synth.threads import numeric_threads
 
     check_device(asked["device"])
-    choices = load_choices(job, folder)
+    choices, until = load_choices(job, run.folder), time.monotonic() + asked["seconds"]
     semantics = rounding.SEMANTICS[asked["semantics"]]
     try:
         with numeric_threads(job.config.run.jobs):
@@ -101,7 +113,10 @@ def _proved(job: "Job", folder: Path, asked: Row) -> Row:
             certifier = Certifier.of(network, choices, job.grammar, semantics)
             runs = Runs.of(certifier, choices, job.grammar)
             prove = _around_probes if asked["domain"] == ENVELOPE else _over_a_box
-            return _head(certifier, asked) | prove(certifier, runs, job, asked)
+            document = _head(certifier, asked) | prove(certifier, runs, job, asked)
+            domain = asked["domain"]
+            units = units_proved(run, job, choices, runs, domain=domain, wanted=wanted, until=until)
+            return document | {"units": units}
     except NoTransformer as error:
         raise InputError(str(error)) from error
 
@@ -124,7 +139,7 @@ def _around_probes(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row)
     from synth.certify.worst import search_balls
     from synth.outputs import reading_of, run_batches
 
-    until = time.monotonic() + asked["seconds"]
+    until = time.monotonic() + 0.6 * asked["seconds"]
     held_out = job.parts.held_out.inputs.on(asked["device"])
     count = min(asked["samples"], len(held_out))
     few = held_out.take(np.arange(count))
@@ -144,7 +159,7 @@ def _over_a_box(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row) ->
 
     lower, upper = box_of(job, asked["domain"])
     ends = (end.to(asked["device"]) for end in (lower, upper))
-    found = prove_box(certifier, *ends, epsilon=asked["epsilon"], seconds=asked["seconds"])
+    found = prove_box(certifier, *ends, epsilon=asked["epsilon"], seconds=asked["seconds"] / 2)
     found |= searched_box(runs, lower, upper, found["bound"])
     domain = {"kind": "box", "of": asked["domain"], "outside": outside(job, lower, upper)}
     return {"domain": domain | {"lower": lower.tolist(), "upper": upper.tolist()}, "box": found}

@@ -16,12 +16,38 @@ def print_proofs(document: Row) -> None:
     domain = document["domain"]
     if domain["kind"] == "box":
         print_pairs({**_boxed(domain), **of, **_box(document["box"])})
+        print_unit_bounds(document["units"])
         return
     print_pairs({"domain": _balls(domain), **of, **_summary(document["summary"])})
     rows = sorted(document["rows"], key=lambda row: (row["same"], row["original"], -row["bound"]))
     lines = [_line(row) for row in rows[:SHOWN]]
     right = ("probe", "bound", "found", "overshoot")
     print_lines(lines, (*right[:1], "answer", *right[1:], "original", "same"), right=right)
+    print_unit_bounds(document["units"])
+
+
+def print_unit_bounds(found: Row) -> None:
+    """Units in real arithmetic; those of the largest composed bounds come first."""
+    summary = found["summary"]
+    rows = sorted(found["rows"], key=lambda row: -(row["composed"] or 0.0))[:SHOWN]
+    figures = ("bound", "counterexample", "overshoot", "composed", "seen")
+    lines = [
+        [row["unit"], *(number(row[key]) for key in figures), str(row["status"])] for row in rows
+    ]
+    over = {"envelope": "the envelope of each layer", SOUND: "the least box of fit and select"}
+    ratio = number(summary["overshoot_median"])
+    behind = number(summary["composed_over_seen_median"])
+    print_pairs(
+        {
+            "units": f"{summary['bounded']} of {summary['units']} bounded in real arithmetic, over "
+            f"{over.get(found['domain'], 'the box')}",
+            "same sources": f"bounds are {ratio} × what was found in the median of "
+            f"{summary['searched']}",
+            "replaced": f"bounds of units over replaced sources are {behind} × what was seen",
+        }
+    )
+    right = ("bound", "found", "overshoot", "composed", "seen")
+    print_lines(lines, ("unit", *right, "status"), right=right)
 
 
 def _boxed(domain: Row) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from torch import fx
 
@@ -14,11 +14,19 @@ from oracles.difference.zonotope import Zonotope
 from synth.assembly import LayerChoice
 from synth.certify.layers import LayerStep
 from synth.certify.views import Views
-from synth.layers import as_maps, like
+from synth.layers import Layer, as_maps, like
 from synth.network import Network
 from synth.nodes import is_size, is_value, schema_name
 
 SOFTMAXES = frozenset({"softmax", "log_softmax", "_softmax", "_log_softmax"})
+
+
+class Step(Protocol):
+    """What a layer does to a pair of its sources, as maps: the units of both networks."""
+
+    @property
+    def layer(self) -> Layer: ...
+    def __call__(self, maps: Pair) -> Pair: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +38,7 @@ class Certifier:
     """
 
     network: Network
-    steps: Mapping[str, LayerStep]
+    steps: Mapping[str, Step]
     semantics: Semantics
 
     @classmethod

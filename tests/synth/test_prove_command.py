@@ -31,6 +31,26 @@ def test_a_table_and_a_file(copied: Home, home: Home) -> None:
     assert all(one["bound"] <= other["bound"] for one, other in pairs)
 
 
+def test_units(copied: Home, home: Home) -> None:
+    """Each unit has a bound on its own sources and one on replaced ones, beside what was found;
+    those of a box of inputs hold less than those of the envelopes in it."""
+    words = ("prove", copied.folder / "run", "--config", home.folder / "net.toml", "--time", "40")
+    words = (*words, "--samples", "1")
+    around = json.loads(home(*words, "--json").stdout)["units"]
+    assert around["summary"]["bounded"] == around["summary"]["units"] == len(around["rows"]) == 8
+    for row in around["rows"]:
+        assert row["counterexample"] <= row["bound"] * (1 + 1e-9)
+        assert row["bound"] <= row["composed"] + 1e-9 and row["seen"] <= row["composed"] + 1e-6
+    few = json.loads(home(*words, "--units", "fc2, fc1_1", "--domain", "sound", "--json").stdout)
+    assert [row["unit"] for row in few["units"]["rows"]] == ["fc1_1", "fc2_0", "fc2_1", "fc2_2"]
+    assert few["units"]["domain"] == "sound" and few["units"]["summary"]["units"] == 4
+    known = {row["unit"]: row for row in around["rows"]}
+    for row in few["units"]["rows"]:
+        assert row["bound"] >= 0.999 * known[row["unit"]]["bound"]
+    printed = home(*words, "--units", "fc1")
+    assert "5 of 5 bounded in real arithmetic, over the envelope" in printed.stdout
+
+
 def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
     """A box of one's own, and that of the probes, which is larger: by splitting, or in time."""
     np.savez(tmp_path / "small.npz", lower=np.full(6, 0.4), upper=np.full(6, 0.5))
@@ -54,6 +74,8 @@ def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
         (["--radius", "-1"], "--radius -1.0: expected a finite number of at least 0."),
         (["--radius", "nan"], "--radius nan: expected a finite number of at least 0."),
         (["--norm", "1"], "--norm '1': expected inf or 2."),
+        (["--units", "fc9"], "results/net has no unit or layer 'fc9'"),
+        (["--units", ","], "--units ',': expected names of layers or units."),
         (["--samples", "0"], "--samples 0: expected at least 1."),
         (["--semantics", "int8"], "--semantics 'int8': expected real, float64, float32."),
         (["--time", "-1"], "--time -1.0: expected a finite number of at least 0."),
