@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> Non
 
     And for each unit: a bound on its program over the same sources, and one on the program over
     replaced sources beside the unit over the original ones, in real arithmetic; over the envelope
-    of each layer, or what the box of inputs makes of it. Writes proofs.json into RUN.
+    of each layer, or what the box of inputs makes of it. The latter is bounded too as both networks
+    are carried together, over the same balls or box as the outputs. Writes proofs.json into RUN.
     """
     from synth.display import print_json
     from synth.files import write_atomic
@@ -97,7 +99,7 @@ def _proved(job: "Job", run: "Finished", wanted: "Set[Unit]", asked: Row) -> Row
     """What is written. Raises InputError: an operation that nothing encloses, a wrong box."""
     from oracles.difference import rounding
     from oracles.difference.curves import NoTransformer
-    from synth.certify.walk import Certifier
+    from synth.certify.walk import Certifier, Watched
     from synth.certify.worst import Runs
     from synth.devices import check_device
     from synth.prove_units import units_proved
@@ -111,11 +113,16 @@ def _proved(job: "Job", run: "Finished", wanted: "Set[Unit]", asked: Row) -> Row
         with numeric_threads(job.config.run.jobs):
             network = job.network.on(asked["device"])
             certifier = Certifier.of(network, choices, job.grammar, semantics)
+            watched = {name: Watched(step) for name, step in certifier.steps.items()}
+            certifier = replace(certifier, steps=watched)
             runs = Runs.of(certifier, choices, job.grammar)
             prove = _around_probes if asked["domain"] == ENVELOPE else _over_a_box
             document = _head(certifier, asked) | prove(certifier, runs, job, asked)
             domain = asked["domain"]
             units = units_proved(run, job, choices, runs, domain=domain, wanted=wanted, until=until)
+            for row in units["rows"]:
+                most = watched[row["layer"]].most
+                row["carried"] = None if most is None else float(most[row["channel"]])
             return document | {"units": units}
     except NoTransformer as error:
         raise InputError(str(error)) from error

@@ -30,7 +30,7 @@ def print_unit_bounds(found: Row) -> None:
     """Units in real arithmetic; those of the largest composed bounds come first."""
     summary = found["summary"]
     rows = sorted(found["rows"], key=lambda row: -(row["composed"] or 0.0))[:SHOWN]
-    figures = ("bound", "counterexample", "overshoot", "composed", "seen")
+    figures = ("bound", "counterexample", "overshoot", "composed", "seen", "carried")
     lines = [
         [row["unit"], *(number(row[key]) for key in figures), str(row["status"])] for row in rows
     ]
@@ -46,7 +46,7 @@ def print_unit_bounds(found: Row) -> None:
             "replaced": f"bounds of units over replaced sources are {behind} × what was seen",
         }
     )
-    right = ("bound", "found", "overshoot", "composed", "seen")
+    right = ("bound", "found", "overshoot", "composed", "seen", "carried")
     print_lines(lines, ("unit", *right, "status"), right=right)
 
 

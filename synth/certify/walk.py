@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from torch import fx
+import torch
+from torch import Tensor, fx
 
 from grammars.grammar import Grammar
 from oracles.difference.pair import Pair, same
@@ -27,6 +28,25 @@ class Step(Protocol):
     @property
     def layer(self) -> Layer: ...
     def __call__(self, maps: Pair) -> Pair: ...
+
+
+@dataclass(eq=False)
+class Watched:
+    """A step, and the most (U,) by which each unit was ever said to differ; None if never."""
+
+    step: Step
+    most: Tensor | None = None
+
+    @property
+    def layer(self) -> Layer:
+        return self.step.layer
+
+    def __call__(self, maps: Pair) -> Pair:
+        units = self.step(maps)
+        low, high = units.ranges[2]
+        here = torch.maximum(low.abs(), high.abs()).amax((0, 2, 3)).cpu()
+        self.most = here if self.most is None else torch.maximum(self.most, here)
+        return units
 
 
 @dataclass(frozen=True, eq=False)

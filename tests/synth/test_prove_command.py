@@ -41,12 +41,15 @@ def test_units(copied: Home, home: Home) -> None:
     for row in around["rows"]:
         assert row["counterexample"] <= row["bound"] * (1 + 1e-9)
         assert row["bound"] <= row["composed"] + 1e-9 and row["seen"] <= row["composed"] + 1e-6
-    few = json.loads(home(*words, "--units", "fc2, fc1_1", "--domain", "sound", "--json").stdout)
+        assert 0 <= row["carried"] < row["composed"] + 1e-9  # at one probe
+    boxed = ("--units", "fc2, fc1_1", "--domain", "sound", "--epsilon", "1000", "--json")
+    few = json.loads(home(*words, *boxed).stdout)
     assert [row["unit"] for row in few["units"]["rows"]] == ["fc1_1", "fc2_0", "fc2_1", "fc2_2"]
     assert few["units"]["domain"] == "sound" and few["units"]["summary"]["units"] == 4
     known = {row["unit"]: row for row in around["rows"]}
     for row in few["units"]["rows"]:
         assert row["bound"] >= 0.999 * known[row["unit"]]["bound"]
+        assert row["seen"] <= row["carried"] * (1 + 1e-6)  # over the box in which probes lie
     printed = home(*words, "--units", "fc1")
     assert "5 of 5 bounded in real arithmetic, over the envelope" in printed.stdout
 

@@ -1,6 +1,8 @@
 """Bounds of units on replaced sources: planted truths, and no run of both networks beyond them."""
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def bounded(
     high: float,
     *,
     until: float = OFTEN,
-    **envelopes: Box,
+    envelopes: Mapping[str, Box] = MappingProxyType({}),
 ) -> dict[str, UnitStep]:
     shape = net.input_shapes[0]
     ends = torch.full(shape, low).double(), torch.full(shape, high).double()
@@ -113,14 +115,10 @@ def test_an_envelope_is_the_domain_of_its_layer() -> None:
     """What a layer reads is held to its envelope, on which alone its programs are bounded."""
     net, choices = planted(nn.ReLU())
     second = net.layers[1]
-    wide = bounded(net, [choices[0], chosen(second, [halved(second, u) for u in range(2)])], -3, 3)
-    narrow = bounded(
-        net,
-        [choices[0], chosen(second, [halved(second, u) for u in range(2)])],
-        -3,
-        3,
-        **{second.name: Box(np.zeros(3), np.full(3, 0.5))},
-    )
+    halves = [choices[0], chosen(second, [halved(second, u) for u in range(2)])]
+    wide = bounded(net, halves, -3.0, 3.0)
+    envelopes = {second.name: Box(np.zeros(3), np.full(3, 0.5))}
+    narrow = bounded(net, halves, -3.0, 3.0, envelopes=envelopes)
     here, there = (steps[second.name].found[0] for steps in (narrow, wide))
     weights = np.abs(second.weight.astype(np.float64)).max(1)
     assert here.alone == pytest.approx(weights / 4, rel=1e-6)
