@@ -58,6 +58,12 @@ def below(value: Fraction) -> float:
     return near if Fraction(near) <= value else math.nextafter(near, 0.0)
 
 
+def above(value: Fraction) -> float:
+    """A float next to a number >= 0 and not below it."""
+    near = below(value)
+    return near if Fraction(near) == value else math.nextafter(near, math.inf)
+
+
 @dataclass(frozen=True, eq=False)
 class Box:
     """The points x with lower <= x <= upper: float64 (n,), or (U, n) for one box a unit.

@@ -17,7 +17,7 @@ from grammars.evaluation import Algebra, Reader, Unsupported
 from grammars.interpreters.affine import TapKey
 from grammars.primitive import Primitive
 from oracles.circuits import Circuit, Domain, deciding
-from oracles.claims import Proved, Refuted, Unknown, Verdict, below, dyadics, power_of_two
+from oracles.claims import Proved, Refuted, Unknown, Verdict, above, below, dyadics, power_of_two
 
 LIMIT = 2**16  # inputs that are tried one by one, at most
 UNIT = 2.0**-24  # the largest relative error of one rounding to float32
@@ -48,7 +48,7 @@ class Exact:
     @property
     def size(self) -> float:
         """The largest absolute value, rounded up."""
-        return _up(Fraction(int(np.abs(self.integers).max())) * power_of_two(self.exponent))
+        return above(Fraction(int(np.abs(self.integers).max())) * power_of_two(self.exponent))
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ExactAlgebra(Algebra):
         if not margin.holds:
             near = sizes <= np.ldexp(condition.error, -condition.exponent)
             jump = np.where(near, apart, 0).max()
-            error += _up(int(jump) * power_of_two(exponent))
+            error += above(int(jump) * power_of_two(exponent))
         return Exact(np.where(condition.integers > 0, first, second), exponent, error)
 
     def linear(self, weights: Sequence[float], values: Sequence[Exact], bias: float) -> Exact:
@@ -228,9 +228,3 @@ def _single(value: float) -> float:
 
 def _is_short(integer: int) -> bool:
     return int(integer) <= WHOLE
-
-
-def _up(value: Fraction) -> float:
-    """A float at or above a number that is not negative."""
-    near = float(value)
-    return near if Fraction(near) >= value else float(np.nextafter(near, np.inf))

@@ -33,7 +33,7 @@ from oracles.claims import (
 from oracles.closed_form import SHORT_BITS, bound_units, exact_bound, snap
 from oracles.straight import prove_straight
 from oracles.trees import prove_tree
-from oracles.unit_difference import difference
+from oracles.unit_difference import Difference, difference
 
 
 def prove_layer(
@@ -126,7 +126,11 @@ def prove_program(
 
     Raises KeyError for a tap without a column.
     """
-    apart = difference(unit, program, columns, primitives)
+    return prove_difference(difference(unit, program, columns, primitives), box, epsilon)
+
+
+def prove_difference(apart: Difference, box: Box, epsilon: Fraction) -> Verdict:
+    """The same of two programs that are hoisted."""
     with suppress(Unsupported):
         straight = prove_straight(apart, box, epsilon)
         if not isinstance(straight, Unknown):

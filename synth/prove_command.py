@@ -2,6 +2,8 @@
 
 import json
 import math
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +11,18 @@ import click
 
 from synth.errors import InputError, Problems
 from synth.options import json_option
+from synth.prove_domain import ENVELOPE
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Set
 
     from synth.certify.walk import Certifier
+    from synth.certify.worst import Runs
+    from synth.folder import Finished
     from synth.job import Job
+    from synth.prove_units import Unit
 
 FILE = click.Path(path_type=Path)
-HULL = "probes"
 NORMS = {"inf": math.inf, "2": 2.0}
 SEMANTICS = ("real", "float64", "float32")
 Row = dict[str, Any]
@@ -29,7 +34,8 @@ Row = dict[str, Any]
 @click.option("--norm", default="inf", metavar="NORM", help="Of balls: inf or 2.")
 @click.option("--within", type=float, nargs=2, metavar="LOW HIGH", help="What any input lies in.")
 @click.option("--samples", type=int, default=100, metavar="N", help="Held-out probes; 100.")
-@click.option("--box", "domain", metavar="FILE", help="A box instead: .npz, or 'probes'.")
+@click.option("--domain", default=ENVELOPE, metavar="D", help="envelope, sound, or FILE.npz.")
+@click.option("--units", metavar="NAMES", help="Layers and units to list, by commas; all.")
 @click.option("--epsilon", type=float, metavar="E", help="Split the box until within E.")
 @click.option("--time", "seconds", type=float, default=60.0, metavar="S", help="Seconds; 60.")
 @click.option("--semantics", default="real", metavar="S", help="real, float64 or float32.")
@@ -37,22 +43,30 @@ Row = dict[str, Any]
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
 @json_option
 def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> None:
-    """Prove how far the replacement can be from the network.
+    """Prove how far the replacement can be from the network, and show how far it is seen to be.
 
     In a ball around each of N held-out probes: a bound of how far any output differs, and whether
     both networks give the original's answer everywhere in it. Or over a box of inputs: one bound,
-    by splitting where there are few inputs. A box is FILE.npz with the arrays lower and upper, or
-    'probes' for the least box of those of fit and select. Writes proofs.json into RUN.
+    by splitting where there are few inputs; --domain is then FILE.npz with the arrays lower and
+    upper, or sound for the least box of the probes of fit and select. Beside each bound stands the
+    largest difference that was found, replayed in float64.
+
+    And for each unit: a bound on its program over the same sources, and one on the program over
+    replaced sources beside the unit over the original ones, in real arithmetic; over the envelope
+    of each layer, or what the box of inputs makes of it. The latter is bounded too as both networks
+    are carried together, over the same balls or box as the outputs. Writes proofs.json into RUN.
     """
     from synth.display import print_json
     from synth.files import write_atomic
     from synth.folder import PROOFS, open_run
     from synth.origin import job_of
     from synth.prove_display import print_proofs
+    from synth.prove_units import wanted_units
 
     check_asked(asked)
     found = open_run(folder)
-    document = _proved(job_of(found.folder, config), found.folder, asked)
+    wanted = wanted_units(found, asked.pop("units"))
+    document = _proved(job_of(found.folder, config), found, wanted, asked)
     write_atomic(folder / PROOFS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     print_json(document) if as_json else print_proofs(document)
 
@@ -71,34 +85,46 @@ def check_asked(asked: Row) -> None:
             problems.add(f"--semantics {asked['semantics']!r}: expected {', '.join(SEMANTICS)}.")
         if asked["samples"] < 1:
             problems.add(f"--samples {asked['samples']}: expected at least 1.")
-        if asked["domain"] and asked["radius"]:
-            problems.add("--box and --radius: a box has no radius; leave one of them out.")
-        if asked["epsilon"] is not None and not asked["domain"]:
-            problems.add("--epsilon is for --box: balls are bounded as they are.")
+        boxed = asked["domain"] != ENVELOPE
+        if boxed and asked["radius"]:
+            problems.add("--domain and --radius: a box has no radius; leave one of them out.")
+        if asked["epsilon"] is not None and not boxed:
+            problems.add("--epsilon is for --domain: balls are bounded as they are.")
         if (within := asked["within"]) and not within[0] <= within[1]:
             problems.add(f"--within {within[0]} {within[1]}: expected LOW <= HIGH.")
         if within and asked["norm"] != "inf":
             problems.add("--within: only balls of the norm inf can be cut.")
 
 
-def _proved(job: "Job", folder: Path, asked: Row) -> Row:
+def _proved(job: "Job", run: "Finished", wanted: "Set[Unit]", asked: Row) -> Row:
     """What is written. Raises InputError: an operation that nothing encloses, a wrong box."""
     from oracles.difference import rounding
     from oracles.difference.curves import NoTransformer
-    from synth.certify.walk import Certifier
+    from synth.certify.walk import Certifier, Watched
+    from synth.certify.worst import Runs
     from synth.chain import load_choices
     from synth.devices import check_device
+    from synth.prove_units import units_proved
     from synth.threads import numeric_threads
 
     check_device(asked["device"])
-    choices = load_choices(job, folder)
+    choices, until = load_choices(job, run.folder), time.monotonic() + asked["seconds"]
     semantics = rounding.SEMANTICS[asked["semantics"]]
     try:
         with numeric_threads(job.config.run.jobs):
             network = job.network.on(asked["device"])
             certifier = Certifier.of(network, choices, job.grammar, semantics)
-            prove = _over_a_box if asked["domain"] else _around_probes
-            return _head(certifier, asked) | prove(certifier, job, asked)
+            watched = {name: Watched(step) for name, step in certifier.steps.items()}
+            certifier = replace(certifier, steps=watched)
+            runs = Runs.of(certifier, choices, job.grammar)
+            prove = _around_probes if asked["domain"] == ENVELOPE else _over_a_box
+            document = _head(certifier, asked) | prove(certifier, runs, job, asked)
+            domain = asked["domain"]
+            units = units_proved(run, job, choices, runs, domain=domain, wanted=wanted, until=until)
+            for row in units["rows"]:
+                most = watched[row["layer"]].most
+                row["carried"] = None if most is None else float(most[row["channel"]])
+            return document | {"units": units}
     except NoTransformer as error:
         raise InputError(str(error)) from error
 
@@ -114,65 +140,34 @@ def _head(certifier: "Certifier", asked: Row) -> Row:
     }
 
 
-def _around_probes(certifier: "Certifier", job: "Job", asked: Row) -> Row:
+def _around_probes(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row) -> Row:
     import numpy as np
 
     from synth.certify.proofs import Ball, prove_balls, summarised
+    from synth.certify.worst import search_balls
     from synth.outputs import reading_of, run_batches
 
+    until = time.monotonic() + 0.6 * asked["seconds"]
     held_out = job.parts.held_out.inputs.on(asked["device"])
     count = min(asked["samples"], len(held_out))
     few = held_out.take(np.arange(count))
     outputs = run_batches(certifier.network.module, few, pick=certifier.network.judge)
     ball = Ball(asked["radius"], NORMS[asked["norm"]], asked["within"])
-    rows = prove_balls(certifier, few, ball, reading_of(outputs), seconds=asked["seconds"])
+    rows = prove_balls(certifier, few, ball, reading_of(outputs), seconds=asked["seconds"] / 2)
+    rows = search_balls(runs, few, ball, rows, until=until)
     domain = {k: asked[k] for k in ("radius", "norm", "within")}
     said = {"domain": {"kind": "balls", "around": "held-out", **domain}}
     return {**said, "summary": summarised(rows, count), "rows": rows}
 
 
-def _over_a_box(certifier: "Certifier", job: "Job", asked: Row) -> Row:
+def _over_a_box(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row) -> Row:
     from synth.certify.proofs import prove_box
+    from synth.certify.worst import searched_box
+    from synth.prove_domain import box_of, outside
 
-    lower, upper = _box(job, asked["domain"])
+    lower, upper = box_of(job, asked["domain"])
     ends = (end.to(asked["device"]) for end in (lower, upper))
-    found = prove_box(certifier, *ends, epsilon=asked["epsilon"], seconds=asked["seconds"])
-    domain = {"kind": "box", "of": asked["domain"]}
+    found = prove_box(certifier, *ends, epsilon=asked["epsilon"], seconds=asked["seconds"] / 2)
+    found |= searched_box(runs, lower, upper, found["bound"])
+    domain = {"kind": "box", "of": asked["domain"], "outside": outside(job, lower, upper)}
     return {"domain": domain | {"lower": lower.tolist(), "upper": upper.tolist()}, "box": found}
-
-
-def _box(job: "Job", name: str) -> "tuple[torch.Tensor, torch.Tensor]":
-    """(lower, upper) of the network's only input. Raises InputError."""
-    import torch
-
-    if len(job.network.input_shapes) != 1:
-        raise InputError("--box is for networks of one input: use --radius for this one.")
-    if name == HULL:
-        parts = (job.parts.fit.inputs, job.parts.select.inputs)
-        batches = [b for part in parts for (b,) in part.batches()]
-        return (
-            torch.stack([b.amin(0) for b in batches]).amin(0).double().cpu(),
-            torch.stack([b.amax(0) for b in batches]).amax(0).double().cpu(),
-        )
-    return _read_box(Path(name), job.network.input_shapes[0])
-
-
-def _read_box(path: Path, shape: tuple[int, ...]) -> "tuple[torch.Tensor, torch.Tensor]":
-    import numpy as np
-    import torch
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            lower, upper = (np.asarray(arrays[k], dtype=np.float64) for k in ("lower", "upper"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        advice = f"expected an .npz with arrays lower and upper of {shape}, or {HULL!r}"
-        raise InputError(f"--box {path}: {advice}: {error}") from error
-    with Problems() as problems:
-        for end, values in (("lower", lower), ("upper", upper)):
-            if values.shape != shape:
-                problems.add(f"--box {path}: {end} has shape {values.shape}, expected {shape}.")
-            elif not np.isfinite(values).all():
-                problems.add(f"--box {path}: {end} has numbers that are not finite.")
-        if not problems and (lower > upper).any():
-            problems.add(f"--box {path}: lower is above upper somewhere; swap them?")
-    return torch.from_numpy(lower), torch.from_numpy(upper)

@@ -152,8 +152,17 @@ def notes_of(job: Job, summary: Summary) -> dict[str, object]:
         **({"accuracy": accuracies, "accuracy change": change} if summary["labelled"] else {}),
         "agreement": f"{summary['agreement']:.4f} of {summary['n']} held-out probes",
         "bits": f"{summary['bits']} of {summary['bits_original']}",
-        "proved": f"{proved} of {programs} programs within ε over the envelope of the probes",
+        "proved": f"{proved} of {programs} programs within ε over the envelope of the probes, "
+        "in real arithmetic",
+        **_bounds_note(summary["bound_over_std"]),
     }
+
+
+def _bounds_note(ratios: Summary) -> dict[str, str]:
+    """The proved bounds in standard deviations of their units; nothing where none is proved."""
+    if ratios["median"] is None:
+        return {}
+    return {"proved bounds/std": f"median {ratios['median']:.3g}, max {ratios['max']:.3g}"}
 
 
 def _assembled(asked: Asked) -> Summary:

@@ -168,4 +168,18 @@ def summarised(rows: Sequence[Row], asked: int) -> Row:
         "same": same,
         "bound_median": bounds[len(bounds) // 2] if bounds else None,
         "bound_max": bounds[-1] if bounds else None,
+        **searched(rows),
+    }
+
+
+def searched(rows: Sequence[Row]) -> Row:
+    """Of rows with a `counterexample` each: how many were looked for, the largest, and how far
+    bounds overshoot them."""
+    looked = [row["counterexample"] for row in rows if row.get("counterexample") is not None]
+    ratios = sorted(row["overshoot"] for row in rows if row.get("overshoot") is not None)
+    return {
+        "searched": len(looked),
+        "counterexample_max": max(looked, default=None),
+        "overshoot_median": ratios[len(ratios) // 2] if ratios else None,
+        "overshoot_max": ratios[-1] if ratios else None,
     }

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-from torch import fx
+import torch
+from torch import Tensor, fx
 
 from grammars.grammar import Grammar
 from oracles.difference.pair import Pair, same
@@ -14,11 +15,38 @@ from oracles.difference.zonotope import Zonotope
 from synth.assembly import LayerChoice
 from synth.certify.layers import LayerStep
 from synth.certify.views import Views
-from synth.layers import as_maps, like
+from synth.layers import Layer, as_maps, like
 from synth.network import Network
 from synth.nodes import is_size, is_value, schema_name
 
 SOFTMAXES = frozenset({"softmax", "log_softmax", "_softmax", "_log_softmax"})
+
+
+class Step(Protocol):
+    """What a layer does to a pair of its sources, as maps: the units of both networks."""
+
+    @property
+    def layer(self) -> Layer: ...
+    def __call__(self, maps: Pair) -> Pair: ...
+
+
+@dataclass(eq=False)
+class Watched:
+    """A step, and the most (U,) by which each unit was ever said to differ; None if never."""
+
+    step: Step
+    most: Tensor | None = None
+
+    @property
+    def layer(self) -> Layer:
+        return self.step.layer
+
+    def __call__(self, maps: Pair) -> Pair:
+        units = self.step(maps)
+        low, high = units.ranges[2]
+        here = torch.maximum(low.abs(), high.abs()).amax((0, 2, 3)).cpu()
+        self.most = here if self.most is None else torch.maximum(self.most, here)
+        return units
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +58,7 @@ class Certifier:
     """
 
     network: Network
-    steps: Mapping[str, LayerStep]
+    steps: Mapping[str, Step]
     semantics: Semantics
 
     @classmethod

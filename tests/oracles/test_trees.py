@@ -49,7 +49,7 @@ def test_no_point_exceeds_the_bound(unit, program, low, width):
         refuted = prove_tree(apart, box, Fraction(reached) / 2)
         assert isinstance(refuted, Refuted)
         assert apart.apart(refuted.counterexample) > reached / 2
-        assert apart.apart(point) <= reached
+        assert apart.apart(point) <= reached + 1e-6  # rows in floats, and the root is steep
 
 
 @pytest.mark.parametrize(

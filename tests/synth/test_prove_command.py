@@ -23,21 +23,52 @@ def test_a_table_and_a_file(copied: Home, home: Home) -> None:
     rounded = json.loads(printed.stdout)
     assert rounded["domain"]["norm"] == "2" and rounded["semantics"] == "float32"
     at_points = json.loads(home(*words, "--json").stdout)
+    for row in (*document["rows"], *rounded["rows"], *at_points["rows"]):
+        assert 0 < row["counterexample"] <= row["bound"] * (1 + 1e-12)
+        assert row["overshoot"] == row["bound"] / row["counterexample"]
+    assert document["summary"]["searched"] == 9 and "bounds are" in done.stdout
     pairs = zip(at_points["rows"], document["rows"], strict=True)
     assert all(one["bound"] <= other["bound"] for one, other in pairs)
+
+
+def test_units(copied: Home, home: Home) -> None:
+    """Each unit has a bound on its own sources and one on replaced ones, beside what was found;
+    those of a box of inputs hold less than those of the envelopes in it."""
+    words = ("prove", copied.folder / "run", "--config", home.folder / "net.toml", "--time", "40")
+    words = (*words, "--samples", "1")
+    around = json.loads(home(*words, "--json").stdout)["units"]
+    assert around["summary"]["bounded"] == around["summary"]["units"] == len(around["rows"]) == 8
+    for row in around["rows"]:
+        assert row["counterexample"] <= row["bound"] * (1 + 1e-9)
+        assert row["bound"] <= row["composed"] + 1e-9 and row["seen"] <= row["composed"] + 1e-6
+        assert 0 <= row["carried"] < row["composed"] + 1e-9  # at one probe
+    boxed = ("--units", "fc2, fc1_1", "--domain", "sound", "--epsilon", "1000", "--json")
+    few = json.loads(home(*words, *boxed).stdout)
+    assert [row["unit"] for row in few["units"]["rows"]] == ["fc1_1", "fc2_0", "fc2_1", "fc2_2"]
+    assert few["units"]["domain"] == "sound" and few["units"]["summary"]["units"] == 4
+    known = {row["unit"]: row for row in around["rows"]}
+    for row in few["units"]["rows"]:
+        assert row["bound"] >= 0.999 * known[row["unit"]]["bound"]
+        assert row["seen"] <= row["carried"] * (1 + 1e-6)  # over the box in which probes lie
+    printed = home(*words, "--units", "fc1")
+    assert "5 of 5 bounded in real arithmetic, over the envelope" in printed.stdout
 
 
 def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
     """A box of one's own, and that of the probes, which is larger: by splitting, or in time."""
     np.savez(tmp_path / "small.npz", lower=np.full(6, 0.4), upper=np.full(6, 0.5))
     words = ("prove", copied.folder / "run", "--config", home.folder / "net.toml", "--time", "1")
-    small = json.loads(home(*words, "--box", tmp_path / "small.npz", "--json").stdout)
-    whole = json.loads(home(*words, "--box", "probes", "--json").stdout)
+    small = json.loads(home(*words, "--domain", tmp_path / "small.npz", "--json").stdout)
+    whole = json.loads(home(*words, "--domain", "sound", "--json").stdout)
     assert 0 < small["box"]["bound"] < whole["box"]["bound"]
     assert small["domain"]["lower"] == [0.4] * 6
-    done = home(*words, "--box", "probes", "--epsilon", "0")
+    assert small["domain"]["outside"]["fit"] > 0.9 > whole["domain"]["outside"]["fit"] == 0
+    for found in (small["box"], whole["box"]):
+        assert found["bound"] / 10 < found["counterexample"] <= found["bound"]
+        assert len(found["point"]) == 6
+    done = home(*words, "--domain", "sound", "--epsilon", "0")
     assert done.exit_code == 0 and "unknown: time was up" in done.stdout
-    assert "anywhere in the box" in home(*words, "--box", tmp_path / "small.npz").stdout
+    assert "anywhere in the box" in home(*words, "--domain", tmp_path / "small.npz").stdout
 
 
 @pytest.mark.parametrize(
@@ -46,17 +77,19 @@ def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
         (["--radius", "-1"], "--radius -1.0: expected a finite number of at least 0."),
         (["--radius", "nan"], "--radius nan: expected a finite number of at least 0."),
         (["--norm", "1"], "--norm '1': expected inf or 2."),
+        (["--units", "fc9"], "results/net has no unit or layer 'fc9'"),
+        (["--units", ","], "--units ',': expected names of layers or units."),
         (["--samples", "0"], "--samples 0: expected at least 1."),
         (["--semantics", "int8"], "--semantics 'int8': expected real, float64, float32."),
         (["--time", "-1"], "--time -1.0: expected a finite number of at least 0."),
-        (["--epsilon", "0.1"], "--epsilon is for --box"),
-        (["--box", "probes", "--radius", "1"], "a box has no radius"),
+        (["--epsilon", "0.1"], "--epsilon is for --domain"),
+        (["--domain", "sound", "--radius", "1"], "a box has no radius"),
         (["--within", "1", "0"], "expected LOW <= HIGH"),
         (["--within", "0", "1", "--norm", "2"], "only balls of the norm inf can be cut"),
-        (["--box", "nothing.npz"], "expected an .npz with arrays lower and upper of (6,)"),
-        (["--box", "wrong.npz"], "lower has shape (5,), expected (6,)."),
-        (["--box", "swapped.npz"], "lower is above upper somewhere; swap them?"),
-        (["--box", "nan.npz"], "upper has numbers that are not finite."),
+        (["--domain", "nothing.npz"], "expected envelope, sound or an .npz with arrays"),
+        (["--domain", "wrong.npz"], "lower has shape (5,), expected (6,)."),
+        (["--domain", "swapped.npz"], "lower is above upper somewhere; swap them?"),
+        (["--domain", "nan.npz"], "upper has numbers that are not finite."),
     ],
 )
 def test_bad_input(words: list[str], reason: str, home: Home, tmp_path: Path) -> None:
