@@ -1,7 +1,11 @@
 """What a plan counts is what the code holds and takes."""
 
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from small import (
 )
 from torch import Tensor, nn
 
+from synth import evidence as gathering
 from synth import survey
 from synth.batches import Inputs
 from synth.durations import Durations
@@ -27,12 +32,13 @@ from synth.engines.linear import LinearEngine
 from synth.evidence import LEAST, Probes
 from synth.footprint import MIB
 from synth.layers import Geometry, Layer
-from synth.needs import Load, Memory, Place, moments_bytes, sampled
+from synth.needs import BATCH, Load, Memory, Place, moments_bytes, sampled
 from synth.network import Network
 from synth.schedule import search_unit
 from synth.search_costs import FEW, NARROW, TELLING, Manner, candidates, manner_of, unit_seconds
 from synth.sizes import Sizes, weigh
 from synth.speed import Speed, measure
+from synth.threads import numeric_threads
 
 
 def layer_of(fan: int = 16, units: int = 4) -> Layer:
@@ -87,6 +93,37 @@ def test_counts_are_those_of_the_evidence(grouped: tuple[Network, Probes, Memory
         assert rows.fit == pytest.approx(len(evidence.fit), rel=0.05)
         proposed = LinearEngine().propose(unit_evidence(evidence), budget=2000, seed=0)
         assert candidates(place.layer, 2000) == pytest.approx(len(list(proposed)), rel=0.3)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_select_is_counted_where_it_is_read_beside_fit(
+    grouped: tuple[Network, Probes, Memory, Load], monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """Both are read at once where there are threads for them: the plan then counts the patches of
+    both, and else of fit alone, whose survey is the larger."""
+    network, probes, memory, load = grouped
+    at_once, met = threading.Barrier(2), list[str]()
+
+    def meeting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def met_first(*arguments: object) -> Any:
+            with suppress(threading.BrokenBarrierError):
+                at_once.wait(timeout=30 if jobs > 1 else 0.01)
+                met.append(function.__name__)
+            return function(*arguments)
+
+        return met_first
+
+    for function in (gathering._surveyed, gathering._seen):
+        monkeypatch.setattr(gathering, function.__name__, meeting(function))
+    with numeric_threads(jobs):
+        next(gathering.gather(network, probes, seed=0))
+    assert sorted(met) == (["_seen", "_surveyed"] if jobs > 1 else [])
+    one, other = (
+        next(n for n in memory.needs(given) if n.step == "moments of patches").parts[BATCH]
+        for given in (load, replace(load, jobs=jobs))
+    )
+    share = load.select / load.fit  # all patches of both are one chunk
+    assert other == pytest.approx((1 + share * bool(met)) * one)
 
 
 def test_extremes_of_wide_layers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
