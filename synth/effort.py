@@ -73,7 +73,7 @@ class Effort:
         """Families that the units of a layer may be in, known or found from their fronts.
 
         None without the engine of kernels, which is to fit their programs again in the choice.
-        Units that workers fail at are in no family, and among the `failures`.
+        Units that workers fail at are in none of them, and among the `failures`.
         """
         job, layer = self.job, evidence.layer
         wanted = job.config.search.families and KernelEngine.name in job.settings.engines
