@@ -27,7 +27,7 @@ demo: .venv/.demo
 	$(BIN)/synth run examples/pnet.toml --jobs 2
 
 test: .venv/.test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --quiet
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --quiet
 
 lint: .venv/.test
 	$(BIN)/ruff check .

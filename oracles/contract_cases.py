@@ -62,16 +62,26 @@ class Case:
         if key not in self._boxes:
             rng = np.random.default_rng(seed_of(f"{self.seed} {key}"))
             below, above = rng.choice([0.0, 0.25, 1.0, 3.0], (2, POINTS))
-            middle = np.array([float(v) for v in self.values(*key)])
+            middle = self._floats(key)
             self._boxes[key] = middle - below, middle + above
         return self._boxes[key]
 
     def tensor(self, *key: Any) -> Tensor:
-        return torch.tensor([float(v) for v in self.values(*key)], dtype=torch.float64)
+        """The tap's values (POINTS,) in float64, anew each time: a body may write into them."""
+        return torch.tensor(self._floats(key))
 
     def evaluate(self, read: Callable[..., Any]) -> Any:
         """The program in torch over taps that `read` gives."""
         return evaluate(self.program, TorchAlgebra(read), self.grammar)
+
+    def _floats(self, key: tuple) -> np.ndarray:
+        if key not in self._arrays:
+            self._arrays[key] = np.array([float(v) for v in self.values(*key)])
+        return self._arrays[key]
+
+    @cached_property
+    def _arrays(self) -> dict[tuple, np.ndarray]:
+        return {}
 
     @cached_property
     def _values(self) -> dict[tuple, tuple[Fraction, ...]]:

@@ -79,4 +79,4 @@ def value_at(term: Term, algebra: Z3Algebra, point: dict[TapKey, Fraction]) -> F
 
 
 def _is_number(term: Term) -> bool:
-    return z3.is_rational_value(z3.simplify(term))
+    return z3.is_rational_value(term) or z3.is_rational_value(z3.simplify(term))

@@ -48,9 +48,9 @@ class Searched:
     """What is known of one network's layers in the end, and the choices among their fronts.
 
     Of the points that were not chosen only the figures are kept. `failures` are the units that
-    no worker found a front of: they stay opaque, `engines` what was done for the others.
-    `directions` are searched beside the layers, and nothing is chosen by them; nor by `deep`,
-    programs over an earlier bank. `nats` is the price of each unit, by layer.
+    no worker found a front of: they stay opaque; or families for. `engines` is what was done for
+    the others. `directions` are searched beside the layers, and nothing is chosen by them; nor by
+    `deep`, programs over an earlier bank. `nats` is the price of each unit, by layer.
     """
 
     ranges: dict[str, Ranges]

@@ -35,10 +35,15 @@ class Point:
     agreement: float
 
     @property
+    def kept(self) -> int:
+        """The bits of units that keep their weights."""
+        units = (unit for choice in self.choices for unit in choice.units)
+        return sum(unit.bits for unit in units if unit.program is None)
+
+    @property
     def spoken(self) -> int:
         """The bits of programs alone: what is opaque costs the same in every choice."""
-        units = (unit for choice in self.choices for unit in choice.units)
-        return self.bits - sum(unit.bits for unit in units if unit.program is None)
+        return self.bits - self.kept
 
     def accepted(self, criteria: Criteria) -> bool:
         return self.kl <= criteria.max_kl and self.agreement >= criteria.min_agreement

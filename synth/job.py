@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -226,16 +227,22 @@ def _grammar_spec(config: Config) -> GrammarSpec:
 
 def _checked_grammar(spec: GrammarSpec) -> Grammar:
     """The grammar, with the user's primitives held to the contract."""
-    from oracles.contract import check_primitive
-
     try:
         grammar = spec.load()
     except GrammarError as error:
         raise InputError(*error.problems) from None
-    found = ((p, check_primitive(p, grammar)) for p in grammar.user)
-    if broken := [_broken(p, violations) for p, violations in found if violations]:
+    if broken := _all_broken(grammar):
         raise InputError(*broken)
     return grammar
+
+
+@lru_cache(maxsize=8)
+def _all_broken(grammar: Grammar) -> tuple[str, ...]:
+    """What breaks the contract, found once in a process: a kernel takes seconds."""
+    from oracles.contract import check_primitive
+
+    found = ((p, check_primitive(p, grammar)) for p in grammar.user)
+    return tuple(_broken(p, violations) for p, violations in found if violations)
 
 
 def _broken(primitive: Primitive, violations: "Sequence[Violation]") -> str:

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 from synth.choice import Point
 from synth.picking import Criteria
+from synth.preference import SAME, fewest_bits, least_kl
+from synth.valley import beside_best
 
 MULTIPLIERS = (1e1, 1e9)  # bits per nat between which the search runs,
 DEAREST = 1e11  # and up to this where the bits are given
 WIDTH = math.log(1.01)  # of the bracket of multipliers in the end, if nothing else ends the search
 AIM = 0.995  # of the largest divergence: where steps are meant to lead,
 NEAR = 0.99  # and from where on an accepted point leaves nothing to be gained
-SAME = 2.5e-3  # of the bits of programs: as little between refused and accepted is not worth a walk
 JUMP = 1.05  # of divergence between refused and accepted: it is a staircase, with steps up again,
 STEP = 2 ** (1 / 12)  # of multipliers below the limit, of which some may then be accepted
 TINY = 1e-9  # of the largest divergence: as good as none
@@ -44,7 +45,7 @@ def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple
     """Points at the multipliers that were tried, the chosen one last.
 
     The chosen point has the fewest bits of those that select accepts, or the least KL where it
-    accepts none.
+    accepts none. Where bits do not grow with the multiplier it is looked for beside the best one.
     """
     search = _Search(criteria, [at(MULTIPLIERS[1])])
     while not search.ended:
@@ -52,7 +53,8 @@ def search_multiplier(at: Callable[[float], Point], criteria: Criteria) -> tuple
     if search.is_staircase:
         limit, left = search.best.multiplier, MOST - len(search.points)
         search.points += [at(limit / STEP**i) for i in range(1, left + 1)]
-    return _last(search.points, fewest_bits(search.points, criteria))
+    points = beside_best(at, search.points, criteria, most=MOST)
+    return _last(points, fewest_bits(points, criteria))
 
 
 def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
@@ -80,25 +82,6 @@ def search_bits(at: Callable[[float], Point], bits: int) -> tuple[Point, ...]:
             place, value = ends[1 - moved]
             ends[1 - moved] = place, value / 2
     return _last(points, least_kl(points, bits))
-
-
-def best_of(points: Sequence[Point], criteria: Criteria) -> Point:
-    """The point that the criteria choose."""
-    if criteria.most_bits is None:
-        return fewest_bits(points, criteria)
-    return least_kl(points, criteria.most_bits)
-
-
-def fewest_bits(points: Sequence[Point], criteria: Criteria) -> Point:
-    """That of the fewest bits that select accepts; the least KL where it accepts none."""
-    accepted = [p for p in points if p.accepted(criteria)]
-    return min(accepted, key=lambda p: p.bits) if accepted else min(points, key=lambda p: p.kl)
-
-
-def least_kl(points: Sequence[Point], bits: int) -> Point:
-    """That of the least KL of those of at most `bits`; the fewest bits where none has so few."""
-    few = [p for p in points if p.bits <= bits]
-    return min(few, key=lambda p: p.kl) if few else min(points, key=lambda p: p.bits)
 
 
 def _last(points: Sequence[Point], chosen: Point) -> tuple[Point, ...]:

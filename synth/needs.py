@@ -126,15 +126,21 @@ class Memory:
 
     def _survey(self, place: Place, load: Load, programs: float, last: float) -> Need:
         parts = self._surveyed(place, load) | {SAMPLE: last}
+        if load.jobs > 1:  # select is read beside fit
+            parts[BATCH] += self._chunk(place, load.select)
         return self._at(place, load, "moments of patches", programs, parts)
 
     def _surveyed(self, place: Place, load: Load) -> dict[str, float]:
+        batch = max(self._chunk(place, load.fit), self._moving)
+        return {MOMENTS: 2 * moments_bytes(place.layer), BATCH: batch}
+
+    def _chunk(self, place: Place, probes: int) -> float:
+        """The patches of some probes that are read at once, with the units there."""
         layer = place.layer
         numbers = max(survey.CHUNK_FLOATS, place.positions * layer.width)
-        numbers = min(numbers, place.positions * layer.width * load.fit)
+        numbers = min(numbers, place.positions * layer.width * probes)
         rows = numbers / layer.width
-        chunk = numbers * (2 * FLOAT + DOUBLE) + 6 * DOUBLE * rows * layer.units
-        return {MOMENTS: 2 * moments_bytes(layer), BATCH: max(chunk, self._moving)}
+        return numbers * (2 * FLOAT + DOUBLE) + 6 * DOUBLE * rows * layer.units
 
     def _sample(self, place: Place, load: Load, programs: float, last: float) -> Need:
         parts = self._taken(place, load)

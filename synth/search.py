@@ -90,7 +90,7 @@ def _settings_of(engine: type[Engine]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class UnitFailure:
-    """A unit that no attempt found a front of, with the reason of the last one."""
+    """A unit that no attempt found a front of, or something else, with the reason of the last."""
 
     layer: str
     channel: int

@@ -11,8 +11,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from synth.choice import Point
-from synth.multiplier import DEAREST, MULTIPLIERS, WIDTH, best_of
+from synth.multiplier import DEAREST, MULTIPLIERS, WIDTH
 from synth.picking import Criteria
+from synth.preference import best_of
 
 POINTS = 12  # of a curve
 BESIDE = 6  # points more, next to the best

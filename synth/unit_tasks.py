@@ -7,22 +7,13 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from grammars.grammar import Grammar
 from synth.engine import UnitEvidence
-from synth.evidence import LayerEvidence
 
 Task = Callable[[UnitEvidence], Any]
 """What is to be known of a unit. It may be sent to other processes, and its result comes back."""
 
 EachUnit = Callable[[Task, Sequence[int]], dict[int, Any]]
 """The results of a task by channel, in order; of units that workers failed at there are none."""
-
-
-def one_by_one(evidence: LayerEvidence, grammar: Grammar) -> EachUnit:
-    """All in this process."""
-    return lambda task, channels: {
-        c: done(task, UnitEvidence(evidence, c, grammar)) for c in channels
-    }
 
 
 def done(task: Task, unit: UnitEvidence) -> Any:

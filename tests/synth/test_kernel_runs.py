@@ -12,7 +12,11 @@ from typed import Home
 from synth.assembly import assemble
 from synth.chain import load_choices
 from synth.config import load_config
+from synth.engine import UnitEvidence
+from synth.families.kin import _Fits
 from synth.job import load_job
+from synth.runs import read_run
+from synth.store import FRONT, KIN, Store
 
 NETWORK = """
 import numpy as np
@@ -165,3 +169,41 @@ def test_its_source_is_its_replacement(home: Home, monkeypatch: pytest.MonkeyPat
         wanted, got = module(x), emitted.forward(x)
     assert float((wanted - got).abs().max()) <= 1e-6 * float(wanted.abs().max())
     assert "def falloff(np, distance):" in (folder / "decompiled.py").read_text()
+
+
+def test_a_unit_that_no_family_is_found_for_is_reported(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The summary says what failed, also of another choice from the run; it keeps a program of its
+    own, and the same command tries it again."""
+    fits = _Fits.__call__
+
+    def broken(task: _Fits, unit: UnitEvidence) -> object:
+        if unit.channel == 1:
+            raise ZeroDivisionError("a bug")
+        return fits(task, unit)
+
+    out = tmp_path / "failed"
+    shutil.copytree(home.folder / "results" / "net", out)
+    with Store(out) as store:
+        for item in store.items(KIN[FRONT]):
+            store.remove(KIN[FRONT], item.key)
+
+    def failed(*words: object, of: Path = out) -> list[dict]:
+        done = home(*words)
+        assert done.exit_code in (0, 1), done.output
+        return json.loads((of / "summary.json").read_text())["failed_units"]
+
+    monkeypatch.setattr(_Fits, "__call__", broken)
+    rows = failed("run", "net.toml", "--out", out)
+    assert "conv1" in {row["layer"] for row in rows}
+    for row in rows:
+        assert (row["channel"], row["attempts"]) == (1, 2)
+        assert row["reason"].startswith("search of families: ZeroDivisionError: a bug")
+    left = json.loads((out / "programs.json").read_text())["units"]
+    assert left[:2] == programs(home)[:2] and all(unit["program"] for unit in left)
+    assert read_run(out).failed == len(rows)
+    other = tmp_path / "other"
+    assert failed("assemble", out, "--max-kl", "1", "--out", other, of=other) == rows
+    monkeypatch.undo()
+    assert failed("run", "net.toml", "--out", out) == [] and read_run(out).failed == 0

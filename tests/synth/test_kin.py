@@ -1,7 +1,9 @@
 """Families that were planted are found among other units, and chosen where they save bits."""
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,12 +23,11 @@ from synth.batches import Inputs
 from synth.engine import UnitEvidence
 from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence, Probes, gather
-from synth.families import kin as kin_module
 from synth.families.kin import Kin, kin_of
 from synth.fronts import Candidate, judge
 from synth.picking import Criteria, Fronts, Picker
-from synth.search import GrammarSpec
-from synth.unit_tasks import one_by_one
+from synth.search import GrammarSpec, UnitFailure
+from synth.unit_tasks import EachUnit, done
 from synth.unit_workers import UnitWorkers
 
 SIDE, SIZE = 16, 7
@@ -96,6 +97,11 @@ def kin(noise: float) -> tuple[Kin, ...]:
     return kin_of(*found, 0.02, one_by_one(evidence(noise), grammar()))
 
 
+def one_by_one(known: LayerEvidence, grammar: Grammar) -> EachUnit:
+    """All tasks in this process."""
+    return lambda task, channels: {c: done(task, UnitEvidence(known, c, grammar)) for c in channels}
+
+
 def picked(noise: float, *, families: bool = True, multiplier: float = 1e3):
     """A choice at bits for each nat, with as many nats as there is variance unexplained."""
     nats = [np.array([max(c.fvu_fit, c.fvu_select) for c in f]) for f in fronts(noise)]
@@ -140,11 +146,30 @@ def test_all_planted_units_are_one_family(noise: float) -> None:
     assert all(choice.units[c].status is Status.PROGRAM for c in family)
 
 
-def test_workers_find_what_this_process_finds(tmp_path):
-    """A task over units comes back from other processes to the bit, in the order of channels."""
+@dataclass(frozen=True)
+class Squared:
+    """A sum of squares over a unit's patches; one unit fails."""
+
+    fails: int = -1
+
+    def __call__(self, unit: UnitEvidence) -> float:
+        if unit.channel == self.fails:
+            raise ZeroDivisionError("a bug")
+        values = unit.layer.pre[:, unit.channel]
+        return float(values @ values)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_workers_find_what_this_process_finds(tmp_path: Path, jobs: int) -> None:
+    """A task over units comes back from other processes to the bit, in the order of channels; a
+    unit that they fail at is left out, with the reason, and others are not."""
     known, spec = evidence(0.0), GrammarSpec(tags=("core", "kernel"), plugins=False)
-    files, task = evidence_files.write(known, tmp_path / "arrays"), kin_module._Fits((), ())
-    sent = UnitWorkers(known, files, "a key", spec, Workers(jobs=2), tmp_path)(task, [2, 0, 1])
-    here = one_by_one(known, spec.load())(task, [2, 0, 1])
-    assert list(sent) == [2, 0, 1]
-    assert all(np.array_equal(sent[c][0].gram, here[c][0].gram) for c in sent)
+    files, failures = evidence_files.write(known, tmp_path / "arrays"), list[UnitFailure]()
+    how = known, files, "a key", spec, Workers(jobs), tmp_path, "a test", failures
+    here = one_by_one(known, spec.load())(Squared(), [2, 0, 1])
+    found = UnitWorkers(*how)(Squared(), [2, 0, 1])
+    assert list(found) == [2, 0, 1] and found == here and not failures
+    assert UnitWorkers(*how)(Squared(0), [2, 0, 1]) == {2: here[2], 1: here[1]}
+    (failure,) = failures
+    assert (failure.layer, failure.channel, failure.attempts) == (known.layer.name, 0, 2)
+    assert failure.reason.startswith("a test: ZeroDivisionError: a bug")

@@ -1,17 +1,21 @@
 """The multiplier that buys most: few walks, the fewest bits that select accepts, or the least
 divergence within a share of them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synth.choice import Point
 from synth.multiplier import search_bits, search_multiplier
 from synth.picking import Criteria
+from synth.preference import best_of
 
 CRITERIA = Criteria(max_fvu=0.05, max_error=0.25, max_kl=0.01, min_agreement=0.99)
 
@@ -155,3 +159,54 @@ def test_a_staircase_is_searched_below_its_limit():
     at, asked = toy(smooth)
     assert search_multiplier(at, CRITERIA)[-1].bits == 30
     assert min(m for m in asked if m >= 1e5) <= 1.01e5
+
+
+def valley(bottom: float, *, kept: bool = False) -> Callable[[float], Point]:
+    """`at` of a network that has fewest bits at one multiplier: below, units find programs that are
+    longer, or none and keep their weights."""
+
+    def at(multiplier: float) -> Point:
+        away = math.log10(multiplier / bottom)
+        bits, lost = int(1000 + 100 * max(away, 0)), int(150 * max(-away, 0))
+        units = [SimpleNamespace(program=None if kept else "longer", bits=lost)]
+        beside: Any = SimpleNamespace(units=units)
+        return Point(multiplier, (beside,), bits + lost, 1 / multiplier, 1.0)
+
+    return at
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("bottom", [2e2, 1e4, 3e5, 2e7])
+def test_a_loose_limit_ends_in_the_valley(bottom: float, kept: bool):
+    """Where all is accepted, and bits grow again where little is paid for a nat, a point near to
+    the fewest bits is chosen, in no more walks than a limit takes: both ends are dominated."""
+    at = valley(bottom, kept=kept)
+    points = search_multiplier(at, replace(CRITERIA, max_kl=10.0))
+    assert points[-1].bits <= 1060 < min(at(1e1).bits, at(1e9).bits) and len(points) <= 8
+
+
+def test_units_that_keep_their_weights_are_a_sign():
+    """Bits are fewer at the limit than at all that was tried above it, and fewer still between,
+    where no unit keeps its weights; where bits grow with the multiplier no walk is spent."""
+    limit = replace(CRITERIA, max_kl=1.0 / 2e3)
+    sought = [search_multiplier(valley(b, kept=True), limit) for b in (1e5, 1e1)]
+    valley_point, plain = (points[-1] for points in sought)
+    assert valley_point.bits <= 1060 < valley(1e5)(2e3).bits
+    assert plain.multiplier <= 2.03e3 and len(sought[1]) <= len(sought[0]) <= 8
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.sampled_from([0.0, 0.01, 0.02]), st.booleans())),
+    st.integers(0, 7) | st.none(),
+)
+def test_no_choice_is_dominated(rows: list[tuple[int, float, bool]], most: int | None):
+    """No point that was tried, and may be chosen, has fewer bits at no more KL, or less KL at no
+    more bits."""
+    criteria = replace(CRITERIA, most_bits=most)
+    points = [Point(1.0, (), bits, kl, float(agrees)) for bits, kl, agrees in [(9, 1.0, 0), *rows]]
+    best = best_of(points, criteria)
+    judged = most is None and best.accepted(criteria)
+    able = [p for p in points if p.accepted(criteria)] if judged else points
+    same = best.bits, best.kl
+    others = (p for p in able if (p.bits, p.kl) != same)
+    assert not any(p.bits <= best.bits and p.kl <= best.kl for p in others)
