@@ -25,7 +25,7 @@ from synth.multiplier import search_points
 from synth.naming import readable_names
 from synth.network import Network
 from synth.picking import Criteria
-from synth.points import kept_points
+from synth.points import assembled_points, kept_points
 from synth.prepared import prepared
 from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
@@ -50,7 +50,8 @@ class Searched:
     Of the points that were not chosen only the figures are kept. `failures` are the units that
     no worker found a front of: they stay opaque, `engines` what was done for the others.
     `directions` are searched beside the layers, and nothing is chosen by them; nor by `deep`,
-    programs over an earlier bank. `nats` is the price of each unit, by layer.
+    programs over an earlier bank. `nats` is the price of each unit, by layer, and `assembled` the
+    chosen point before its constants were refined together, if they were.
     """
 
     ranges: dict[str, Ranges]
@@ -60,6 +61,7 @@ class Searched:
     directions: tuple[DirectionPrograms, ...] = ()
     deep: tuple[DeepPrograms, ...] = ()
     nats: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    assembled: Point | None = None
 
     @property
     def point(self) -> Point:
@@ -117,9 +119,14 @@ def search(
     with known as found, watch.stage("choice"), _unswept():
         at = kept_points(job, found.chooser, store, progress)
         *others, chosen = choose(at, found.chooser.criteria)
+        assembled = None
+        if found.chooser.criteria.joint:
+            plain = assembled_points(job, found.chooser, store, progress)
+            assembled = plain(chosen.multiplier)
     points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
     nats = {f.layer.name: f.nats_at(chosen.multiplier) for f in found.chooser.fronts}
-    return Searched(found.ranges, points, tuple(found.failures), found.engines, nats=nats)
+    known = found.ranges, points, tuple(found.failures), found.engines
+    return Searched(*known, nats=nats, assembled=assembled)
 
 
 def write_results(
