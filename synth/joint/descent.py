@@ -20,6 +20,8 @@ def descent(constants: Constants, quadratic: Quadratic, pay: float) -> list[np.n
     steps, places = constants.steps, np.arange(len(constants.steps))
     integers = np.rint(constants.values / steps).astype(np.int64)
     slope, curvature = quadratic.slope.copy(), np.diagonal(quadratic.gram)
+    if not curvature.all():
+        return []  # no answer depends on the unit
     code, path = _Code(integers[:-1]), list[np.ndarray]()
     for _ in range(PASSES * len(integers)):
         newton = np.rint(-slope / (curvature * steps)).clip(-FAR, FAR).astype(np.int64)
