@@ -51,8 +51,7 @@ class Durations:
             "prices": self._costs(place, load) if own and place.searched else 0.0,
             "evidence": self._evidence(place, load),
             "fronts": self._fronts(place, load) if place.searched else 0.0,
-            "choice": self._points * self._pick(place, load) if own else 0.0,
-            "joint refinement": self._points * self._refine(place, load) if own else 0.0,
+            "choice": self._points * self._choose(place, load) if own else 0.0,
         }
 
     def stages(self, load: Load, *, shuffled: bool) -> Seconds:
@@ -60,8 +59,7 @@ class Durations:
         layers = [self.layer(place, load) for place in self.memory.places]
         found = {name: sum(la[name] for la in layers) for name in ("prices", "evidence")}
         found["prices"] += self._gradients(load)
-        chosen = ("fronts", "choice", "joint refinement")
-        found |= {name: sum(la[name] for la in layers) for name in chosen}
+        found |= {name: sum(la[name] for la in layers) for name in ("fronts", "choice")}
         again = sum(found.values()) if shuffled else 0.0
         proofs = sum(self._proofs(place) for place in self.memory.places if place.searched)
         return found | {
@@ -113,6 +111,9 @@ class Durations:
         own = layer.units * unit * self.speed.slowness
         products = layer.units * numbers * 2 * layer.width / (EASY * self.speed.single)
         return own + products
+
+    def _choose(self, place: Place, load: Load) -> float:
+        return self._pick(place, load) + self._refine(place, load)
 
     def _pick(self, place: Place, load: Load) -> float:
         """One multiplier: trials of every unit, and the walk on replaced sources."""

@@ -47,9 +47,15 @@ class Refiner:
         return point if found is None or _price(found) >= _price(point) else found
 
     def _swept(self, point: Point) -> Choices:
-        """The choices after the last sweep that lowers what bits and nats cost on fit."""
+        """The choices after the last sweep that lowers what bits and nats cost on fit.
+
+        At first a nat is worth what the multiplier says; of the softened divergence as much is, in
+        all.
+        """
         signals = self._heard(point.choices)
-        pay = point.multiplier * signals.kl / signals.softened if signals.softened > 0 else 0.0
+        if min(signals.kl, signals.softened) <= 0:
+            return point.choices  # nothing is lost
+        pay = point.multiplier * signals.kl / signals.softened
         best, choices, least = point.choices, point.choices, math.inf
         for sweep in range(SWEEPS + 1):
             price = source_bits(choices, self.chooser.grammar) + pay * signals.softened

@@ -1,7 +1,9 @@
 """Constants that move together lower the divergence, keep what units must hold, and repeat."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from small import (
     unit_evidence,
 )
 from torch import nn
+from typed import project
 
 from grammars.coding import program_bits
 from grammars.compiled import compile_bank
@@ -29,6 +32,7 @@ from grammars.program import PRE, Node, call, linear, tap
 from synth.affine import float_bounds
 from synth.assembly import LayerChoice, assemble, own_program, source_bits, source_index
 from synth.choice import Chooser, Point
+from synth.folder import RESULT_FILES
 from synth.fronts import judge
 from synth.joint.constants import constants_of
 from synth.joint.descent import descent
@@ -37,6 +41,8 @@ from synth.joint.refine import Refiner
 from synth.network import Network
 from synth.outputs import agreement, kl_divergence, run_batches
 from synth.picking import Fronts
+from synth.points import JOINT
+from synth.store import Store
 from synth.threads import numeric_threads
 
 PROBES = random_probes((4,))
@@ -179,3 +185,26 @@ def test_steps_pay_for_themselves() -> None:
     assert costs.nats(last) == pytest.approx(-1 / 32)
     *_, least = descent(constants, costs, 1e-9)
     assert np.count_nonzero(least[:-1]) == 1
+
+
+def test_a_run_is_refined(tmp_path: Path) -> None:
+    """It says what was gained, every program is proved, and what is in its store is not done again,
+    with any number of workers."""
+    home = project(tmp_path)
+    flags = "--budget", "60", "--set", "accept.joint=true", "--set", "run.controls=[]"
+    done = home("run", "net.toml", "--set", "accept.max_kl=1e-4", *flags)
+    assert done.exit_code in (0, 1), done.output
+    summary = json.loads((tmp_path / "results/net/summary.json").read_text())
+    before, after = summary["joint"]["assembled"], summary["joint"]["refined"]
+    assert after == summary["select"] | {"bits": summary["bits"]} and before != after
+    assert summary["refuted"] == 0 and summary["proved"] == summary["accepted_programs"]
+    row = f"{before['bits']:,} bits, KL {before['kl']:.3g} → {after['bits']:,} bits"
+    assert f"{summary['joint']['moved']} units: {row}" in done.output
+    first = [(tmp_path / "results/net" / name).read_bytes() for name in RESULT_FILES]
+    (tmp_path / "results/net/summary.json").unlink()
+    with Store(tmp_path / "results/net") as store:
+        kept = store.count(JOINT)
+    done = home("run", "net.toml", "--set", "accept.max_kl=1e-4", "--jobs", "2", *flags)
+    with Store(tmp_path / "results/net") as store:
+        assert kept == store.count(JOINT) > 0
+    assert first == [(tmp_path / "results/net" / name).read_bytes() for name in RESULT_FILES]
