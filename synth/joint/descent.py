@@ -1,5 +1,7 @@
 """Single steps of constants on their grids, while they lower what nats and bits cost together."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from grammars.stream import rice_cost
@@ -11,18 +13,24 @@ PASSES = 4  # moves for each constant, at most
 LEAST = 1e-6  # bits that a move must save
 
 
-def descent(constants: Constants, quadratic: Quadratic, pay: float) -> list[np.ndarray]:
-    """The constants (A+1,) after each of the steps that lower bits + `pay` · nats, the best first.
+def descended(
+    constants: Constants,
+    quadratic: Quadratic,
+    pay: float,
+    holds: Callable[[np.ndarray], bool],
+) -> np.ndarray:
+    """The constants (A+1,) after steps that lower bits + `pay` · nats, the best first.
 
-    Bits are those of Rice's code with the parameter that the sum has now: an estimate, which the
-    caller checks. A weight may become zero, but not the last one; one that is zero stays so.
+    A step after which the program does not hold what it must is not taken. Bits are those of Rice's
+    code with the parameter that the sum has now: an estimate, which the caller checks. A weight may
+    become zero, but not the last one; one that is zero stays so.
     """
     steps, places = constants.steps, np.arange(len(constants.steps))
     integers = np.rint(constants.values / steps).astype(np.int64)
     slope, curvature = quadratic.slope.copy(), np.diagonal(quadratic.gram)
     if not curvature.all():
-        return []  # no answer depends on the unit
-    code, path = _Code(integers[:-1]), list[np.ndarray]()
+        return constants.values  # no answer depends on the unit
+    code, barred = _Code(integers[:-1]), np.zeros((2, len(integers)), dtype=bool)
     for _ in range(PASSES * len(integers)):
         newton = np.rint(-slope / (curvature * steps)).clip(-FAR, FAR).astype(np.int64)
         toward = -np.sign(integers) * (places < len(places) - 1)
@@ -30,14 +38,18 @@ def descent(constants: Constants, quadratic: Quadratic, pay: float) -> list[np.n
         nats = moves * steps * (slope + 0.5 * curvature * moves * steps)
         price = pay * nats + code.bits(integers + moves) - code.bits(integers)
         price[:, _last(integers, moves)] = np.inf
+        price[barred[np.int64(moves > 0), places]] = np.inf
         row, place = np.unravel_index(np.argmin(price), price.shape)
         if not price[row, place] < -LEAST:
             break
         move = int(moves[row, place])
         integers[place] += move
+        if not holds(integers * steps):
+            integers[place] -= move
+            barred[int(move > 0), place] = True
+            continue
         slope += quadratic.gram[:, place] * (move * steps[place])
-        path.append(integers * steps)
-    return path
+    return integers * steps
 
 
 class _Code:

@@ -45,13 +45,18 @@ class Claims:
     chooser: Chooser
     evidence: LayerEvidence
 
-    def kept(self, constants: Constants, path: Sequence[np.ndarray]) -> np.ndarray:
-        """The constants after so many steps of a path that the program holds on the original
-        sources: half as many again and again, and none in the end."""
-        count = len(path)
-        while count and not self._holds(constants.channel, path[count - 1], constants):
-            count //= 2
-        return path[count - 1] if count else constants.values
+    def hold(self, constants: Constants, values: np.ndarray) -> bool:
+        """Whether a program with other constants is near its unit on original sources, within ε of
+        it, and of numbers that float32 has."""
+        channel = constants.channel
+        if np.any(values != values.astype(np.float32)):
+            return False
+        ranges, bank = self.evidence.ranges, self._bank([constants.program_of(values)])
+        (bound,) = float_bounds(ranges, [channel], bank).tolist()
+        if not bound <= self.chooser.criteria.epsilon(ranges)[channel]:
+            return False
+        target, variance = self._target[:, channel], float(ranges.variance[channel])
+        return self._near(float(fvu(bank.apply(self._local), target, variance)[0]))
 
     def judged(self, old: LayerChoice, new: LayerChoice, patches: np.ndarray) -> LayerChoice | None:
         """Each unit's new program where it is near on replaced `patches` (n, width), else its old
@@ -68,17 +73,6 @@ class Claims:
         )
         near = all(self._near(u.fvu_in_situ) for u in units if u.status in WRITTEN)
         return replace(kept, units=units) if near else None
-
-    def _holds(self, channel: int, values: np.ndarray, constants: Constants) -> bool:
-        """Whether a program is near its unit, within ε of it, and of numbers that float32 has."""
-        if np.any(values != values.astype(np.float32)):
-            return False
-        ranges, bank = self.evidence.ranges, self._bank([constants.program_of(values)])
-        (bound,) = float_bounds(ranges, [channel], bank).tolist()
-        if not bound <= self.chooser.criteria.epsilon(ranges)[channel]:
-            return False
-        target, variance = self._target[:, channel], float(ranges.variance[channel])
-        return self._near(float(fvu(bank.apply(self._local), target, variance)[0]))
 
     def _near(self, found: float) -> bool:
         return found <= self.chooser.criteria.max_fvu

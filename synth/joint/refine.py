@@ -8,7 +8,7 @@ nothing is taken back. In the end all units are judged on select as the choice j
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from synth.assembly import LayerChoice, Status, UnitChoice, bank_module, source_
 from synth.choice import Chooser, Point
 from synth.fronts import is_short
 from synth.joint.constants import Constants, constants_of
-from synth.joint.descent import descent
+from synth.joint.descent import descended
 from synth.joint.passing import Claims, passing
 from synth.joint.quadratic import quadratic
 from synth.joint.signals import Listener, Signal, Signals
@@ -93,7 +93,7 @@ class Refiner:
         for constants in free:
             channel = constants.channel
             costs = quadratic(constants, patches, signal, original[:, channel], done, grammar)
-            values = claims.kept(constants, descent(constants, costs, pay))
+            values = descended(constants, costs, pay, partial(claims.hold, constants))
             moved = self._moved(choice, units[channel], constants, values)
             if moved.bits - units[channel].bits + pay * costs.nats(values) < 0:
                 units[channel] = moved

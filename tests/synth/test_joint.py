@@ -35,7 +35,7 @@ from synth.choice import Chooser, Point
 from synth.folder import RESULT_FILES
 from synth.fronts import judge
 from synth.joint.constants import constants_of
-from synth.joint.descent import descent
+from synth.joint.descent import descended
 from synth.joint.quadratic import Quadratic
 from synth.joint.refine import Refiner
 from synth.network import Network
@@ -180,11 +180,13 @@ def test_steps_pay_for_themselves() -> None:
     (constants, _) = constants_of(chosen(network.layers[0], [rounded()] * 2), CORE)
     gram, slope = np.diag([1.0, 1e-9, 1e-9, 1.0, 1.0]), np.array([0.25, 0.0, 0.0, 0.0, 0.0])
     costs = Quadratic(slope, gram, constants.values, torch.zeros(0))
-    *_, last = descent(constants, costs, 1e4)
+    last = descended(constants, costs, 1e4, lambda _: True)
     assert last.tolist() == [0.25, 0.0, 0.0, 0.25, 2.0]
     assert costs.nats(last) == pytest.approx(-1 / 32)
-    *_, least = descent(constants, costs, 1e-9)
+    least = descended(constants, costs, 1e-9, lambda _: True)
     assert np.count_nonzero(least[:-1]) == 1
+    held = descended(constants, costs, 1e4, lambda values: bool(values[0] == 0.5))
+    assert held.tolist() == [0.5, 0.0, 0.0, 0.25, 2.0]
 
 
 def test_a_run_is_refined(tmp_path: Path) -> None:
