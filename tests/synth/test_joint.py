@@ -51,13 +51,13 @@ PAY = 1e6  # bits per nat
 
 def twins(weight: float) -> Network:
     """Two units of one program, of which the outputs read the sum; `weight` is their first."""
-    module = seeded(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2))
+    units, outputs = nn.Linear(4, 2), nn.Linear(2, 2)
     with torch.no_grad():
-        module[0].weight[:] = torch.tensor([weight, 0.75, -0.25, 0.25])
-        module[0].bias[:] = 2.0
-        module[2].weight[:] = torch.tensor([[2.0, 2.0], [-2.0, -2.0]])
-        module[2].bias[:] = torch.tensor([-8.0, 8.0])
-    return read(module, (4,))
+        units.weight[:] = torch.tensor([weight, 0.75, -0.25, 0.25])
+        units.bias[:] = 2.0
+        outputs.weight[:] = torch.tensor([[2.0, 2.0], [-2.0, -2.0]])
+        outputs.bias[:] = torch.tensor([-8.0, 8.0])
+    return read(nn.Sequential(units, nn.ReLU(), outputs), (4,))
 
 
 def rounded() -> Node:
