@@ -10,7 +10,7 @@ from typing import Any
 
 from synth.assembly import LayerChoice, source_bits
 from synth.backends import connected
-from synth.choice import Point
+from synth.choice import Chooser, Point
 from synth.deep.search import DeepPrograms, search_deep
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.emission import emit, save_weights
@@ -21,7 +21,7 @@ from synth.folder import DEEP
 from synth.footprint import check_memory
 from synth.job import Job
 from synth.leftovers import working
-from synth.multiplier import search_points
+from synth.multiplier import best_of, search_points
 from synth.naming import readable_names
 from synth.network import Network
 from synth.picking import Criteria
@@ -117,16 +117,27 @@ def search(
     """Evidence, fronts and choice for a network that may be a control of the job's own."""
     known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
     with known as found, watch.stage("choice"), _unswept():
-        at = kept_points(job, found.chooser, store, progress)
-        *others, chosen = choose(at, found.chooser.criteria)
-        assembled = None
-        if found.chooser.criteria.joint:
-            plain = assembled_points(job, found.chooser, store, progress)
-            assembled = plain(chosen.multiplier)
+        (*others, chosen), assembled = _chosen(job, found.chooser, store, choose, progress)
     points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
     nats = {f.layer.name: f.nats_at(chosen.multiplier) for f in found.chooser.fronts}
-    known = found.ranges, points, tuple(found.failures), found.engines
-    return Searched(*known, nats=nats, assembled=assembled)
+    told = found.ranges, points, tuple(found.failures), found.engines
+    return Searched(*told, nats=nats, assembled=assembled)
+
+
+def _chosen(
+    job: Job, chooser: Chooser, store: Store, choose: Choose, progress: Progress
+) -> tuple[list[Point], Point | None]:
+    """All points, the chosen one last, and what that was before it was refined.
+
+    Refined points are beside the others: what select likes by luck may be worse when it has moved.
+    """
+    criteria, at = chooser.criteria, assembled_points(job, chooser, store, progress)
+    *others, chosen = choose(at, criteria)
+    if not criteria.joint:
+        return [*others, chosen], None
+    *refined, last = choose(kept_points(job, chooser, store, progress), criteria)
+    best, other = (last, chosen) if best_of([chosen, last], criteria) is last else (chosen, last)
+    return [*others, *refined, other, best], at(best.multiplier)
 
 
 def write_results(
