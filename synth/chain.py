@@ -10,7 +10,7 @@ from typing import Any
 
 from synth.assembly import LayerChoice, source_bits
 from synth.backends import connected
-from synth.choice import Point
+from synth.choice import Chooser, Point
 from synth.deep.search import DeepPrograms, search_deep
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.emission import emit, save_weights
@@ -21,11 +21,11 @@ from synth.folder import DEEP
 from synth.footprint import check_memory
 from synth.job import Job
 from synth.leftovers import working
-from synth.multiplier import search_points
+from synth.multiplier import best_of, search_points
 from synth.naming import readable_names
 from synth.network import Network
 from synth.picking import Criteria
-from synth.points import kept_points
+from synth.points import assembled_points, kept_points
 from synth.prepared import prepared
 from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
@@ -50,7 +50,8 @@ class Searched:
     Of the points that were not chosen only the figures are kept. `failures` are the units that
     no worker found a front of: they stay opaque; or families for. `engines` is what was done for
     the others. `directions` are searched beside the layers, and nothing is chosen by them; nor by
-    `deep`, programs over an earlier bank. `nats` is the price of each unit, by layer.
+    `deep`, programs over an earlier bank. `nats` is the price of each unit, by layer, and
+    `assembled` the chosen point before its constants were refined together, if they were.
     """
 
     ranges: dict[str, Ranges]
@@ -60,6 +61,7 @@ class Searched:
     directions: tuple[DirectionPrograms, ...] = ()
     deep: tuple[DeepPrograms, ...] = ()
     nats: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    assembled: Point | None = None
 
     @property
     def point(self) -> Point:
@@ -115,11 +117,27 @@ def search(
     """Evidence, fronts and choice for a network that may be a control of the job's own."""
     known = prepared(job, network, store, watch, criteria=criteria, kind=kind, progress=progress)
     with known as found, watch.stage("choice"), _unswept():
-        at = kept_points(job, found.chooser, store, progress)
-        *others, chosen = choose(at, found.chooser.criteria)
+        (*others, chosen), assembled = _chosen(job, found.chooser, store, choose, progress)
     points = (*(replace(point, choices=()) for point in others), chosen)  # programs are large
     nats = {f.layer.name: f.nats_at(chosen.multiplier) for f in found.chooser.fronts}
-    return Searched(found.ranges, points, tuple(found.failures), found.engines, nats=nats)
+    told = found.ranges, points, tuple(found.failures), found.engines
+    return Searched(*told, nats=nats, assembled=assembled)
+
+
+def _chosen(
+    job: Job, chooser: Chooser, store: Store, choose: Choose, progress: Progress
+) -> tuple[list[Point], Point | None]:
+    """All points, the chosen one last, and what that was before it was refined.
+
+    Refined points are beside the others: what select likes by luck may be worse when it has moved.
+    """
+    criteria, at = chooser.criteria, assembled_points(job, chooser, store, progress)
+    *others, chosen = choose(at, criteria)
+    if not criteria.joint:
+        return [*others, chosen], None
+    *refined, last = choose(kept_points(job, chooser, store, progress), criteria)
+    best, other = (last, chosen) if best_of([chosen, last], criteria) is last else (chosen, last)
+    return [*others, *refined, other, best], at(best.multiplier)
 
 
 def write_results(

@@ -78,7 +78,7 @@ class Chooser:
             walks.select.put(fronts.layer.name, module)
             if spoken and i < spoken[-1]:  # behind the last layer that is chosen nobody reads fit
                 walks.fit.put(fronts.layer.name, module)
-        return self._judged(multiplier, choices, as_rows(walks.select.output()).float().cpu())
+        return self.judged(multiplier, choices, as_rows(walks.select.output()).float().cpu())
 
     def _choice(
         self, fronts: Fronts, walks: Walks, multiplier: float, *, first: bool
@@ -89,7 +89,7 @@ class Chooser:
         picker = Picker(fronts, evidence, replaced, self.criteria, self.grammar, self.engines)
         return picker.choice(multiplier)
 
-    def _judged(
+    def judged(
         self, multiplier: float, choices: Sequence[LayerChoice], outputs: torch.Tensor
     ) -> Point:
         read = without_unread(self.network, choices, self.grammar)

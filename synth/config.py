@@ -92,7 +92,8 @@ class AcceptConfig:
     Of what holds, the fewest bits are chosen; with `bits` below 1, the least KL among choices of at
     most this share of the 32-bit size of the layers that are searched, whether it holds or not.
     With `short`, programs that do not count as short are charged the bits of their unit's own
-    weights on top when programs are chosen: short ones stand more often, at the same KL.
+    weights on top when programs are chosen: short ones stand more often, at the same KL. With
+    `joint`, the constants of all programs of a choice are refined together (`synth.joint`).
     """
 
     margin: float = _key(rules.PROPER, 0.01)
@@ -100,6 +101,7 @@ class AcceptConfig:
     min_agreement: float = _key(rules.SHARE, 0.99)
     bits: float = _key(rules.SHARE, 1.0)
     short: bool = _key(rules.FLAG, False)
+    joint: bool = _key(rules.FLAG, False)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from synth.joint.display import joint_rows
+
 Row = Mapping[str, Any]
 
 WIDE = 110  # columns of a terminal from which a table shows everything
@@ -102,6 +104,7 @@ def source_rows(summary: Row) -> dict[str, str]:
         **_family_row(summary.get("families") or ()),
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
+        **joint_rows(summary.get("joint")),
         **_shuffled_row(summary),
         "programs": f"{summary['accepted_programs']}: {claims}; "
         f"{summary['smt_checked']} proved by Z3 too",

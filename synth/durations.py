@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synth import survey
+from synth.joint.refine import SWEEPS
 from synth.multiplier import EXPECTED, MOST
 from synth.needs import Load, Memory, Place, answers, moments_bytes, priced, sampled
 from synth.search_costs import (
@@ -50,7 +51,7 @@ class Durations:
             "prices": self._costs(place, load) if own and place.searched else 0.0,
             "evidence": self._evidence(place, load),
             "fronts": self._fronts(place, load) if place.searched else 0.0,
-            "choice": self._points * self._pick(place, load) if own else 0.0,
+            "choice": self._points * self._choose(place, load) if own else 0.0,
         }
 
     def stages(self, load: Load, *, shuffled: bool) -> Seconds:
@@ -111,6 +112,9 @@ class Durations:
         products = layer.units * numbers * 2 * layer.width / (EASY * self.speed.single)
         return own + products
 
+    def _choose(self, place: Place, load: Load) -> float:
+        return self._pick(place, load) + self._refine(place, load)
+
     def _pick(self, place: Place, load: Load) -> float:
         """One multiplier: trials of every unit, and the walk on replaced sources."""
         layer, rows = place.layer, sampled(place, load).all
@@ -122,6 +126,15 @@ class Durations:
             unit = 0.5 * MS + layer.fan * 4.5 * US + rows * 0.12 * US
         own = layer.units * unit + rows * layer.width * 10 * NS
         return own * self.speed.slowness + load.walked * self._forward(place)
+
+    def _refine(self, place: Place, load: Load) -> float:
+        """All units of a layer, as often as there are sweeps, at one multiplier."""
+        if not (self.memory.joint and place.searched):
+            return 0.0
+        layer, count = place.layer, self._priced(load)
+        numbers = count * layer.fan * (answers(self.memory.sizes.outputs) + place.positions)
+        unit = 8 * MS * self.speed.slowness + 2 * numbers * layer.fan / self.speed.double
+        return SWEEPS * (layer.units * unit + (count + load.walked) * self._forward(place))
 
     def _proofs(self, place: Place) -> float:
         """Exact arithmetic, and Z3 on two numbers."""

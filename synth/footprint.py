@@ -55,7 +55,8 @@ class Footprint:
         self.config, self.load, self.base = job.config, _load(job), held()
         sizes = weigh(job.network, job.parts.fit.inputs)
         budget, engines = job.config.search.budget, _engine_bytes(job)
-        self.memory = Memory(tuple(_places(job)), sizes, budget, engines)
+        joint = job.config.accept.joint
+        self.memory = Memory(tuple(_places(job)), sizes, budget, engines, joint)
 
     @cached_property
     def limit(self) -> float | None:

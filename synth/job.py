@@ -74,7 +74,7 @@ class Job:
     def criteria(self) -> Criteria:
         search, accept = self.config.search, self.config.accept
         bars = search.max_fvu, search.max_error, accept.max_kl, accept.min_agreement
-        own = Criteria(*bars, short=accept.short, most_bits=self._most_bits)
+        own = Criteria(*bars, short=accept.short, most_bits=self._most_bits, joint=accept.joint)
         return own if self.asked is None else self.asked.criteria(own)
 
     @property

@@ -94,13 +94,15 @@ class Memory:
     """What the steps of a run hold beside what the process holds before it.
 
     `places` are visited in order; those whose layer is the network's own also in choice. `engines`
-    are the bytes that the dearest engine may hold for a unit beside the evidence.
+    are the bytes that the dearest engine may hold for a unit beside the evidence. With `joint`,
+    constants are refined together behind every choice.
     """
 
     places: tuple[Place, ...]
     sizes: Sizes
     budget: int
     engines: float = 0.0
+    joint: bool = False
 
     def needs(self, load: Load) -> Iterator[Need]:
         """Every step at every layer; the largest is the peak of the run."""
@@ -191,9 +193,17 @@ class Memory:
         replaced = rows.all * 2 * FLOAT * layer.width
         judged = rows.select * DOUBLE * (2 * layer.width + 6 * layer.units)
         here = self._here(place, rows)
-        moving = load.jobs * self._moving
+        moving = load.jobs * self._moving + self.joint * self._refined(place, load)
         parts = here | {SAMPLE: here[SAMPLE] + replaced + judged, BATCH: moving}
         return self._at(place, load, "choice of programs", programs, parts)
+
+    def _refined(self, place: Place, load: Load) -> float:
+        """The layer's patches, what a unit's constants do to each answer, and a batch of values for
+        a backward pass; the gradients themselves take the place of those that prices had."""
+        layer, count = place.layer, self._priced(load)
+        patches = FLOAT * place.positions * layer.width
+        effects = 2 * DOUBLE * layer.fan * (answers(self.sizes.outputs) + 2 * place.positions)
+        return count * (patches + effects + 2 * self.sizes.every)
 
     def _validation(self, load: Load) -> Need:
         """Batches are made so large that they take HELD numbers, if there are so many probes."""

@@ -5,40 +5,75 @@ the network as a whole: what was weighed for one question answers the next one t
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synth.choice import Chooser, Point
 from synth.fingerprint import code_digest
 from synth.fronts import Candidate, figures
+from synth.joint.refine import Refiner
 from synth.keys import content_key
 from synth.progress import Tell
+from synth.records import Records
 from synth.store import Store
 
 if TYPE_CHECKING:
     from synth.job import Job
 
-CHOICE = "choice"  # the kind under which a store keeps points
+CHOICE, JOINT = "choice", "joint refinement"  # the kinds under which a store keeps points
 
 
-def kept_points(
-    job: "Job", chooser: Chooser, store: Store, progress: Tell
-) -> Callable[[float], Point]:
-    """`chooser.at`, of which `store` keeps every answer; what it holds is not chosen again."""
-    records, layers = job.records, chooser.network.layers
-    base, done = _key(chooser), list[float]()
+At = Callable[[float], Point]
+"""The point at a multiplier."""
 
-    def at(multiplier: float) -> Point:
-        progress("choice", len(done), 0)
-        done.append(multiplier)
-        key = content_key(base, multiplier)
-        known = store.get(CHOICE, key)
-        if known is not None:
-            return records.read_point(known, layers)
-        point = chooser.at(multiplier)
-        store.put(CHOICE, key, records.point(point), f"{multiplier:.4g} bits per nat")
-        return point
 
-    return at
+def kept_points(job: "Job", chooser: Chooser, store: Store, progress: Tell) -> At:
+    """The points of a chooser, of which `store` keeps every one; what it holds is not made again.
+
+    With `criteria.joint` their constants are refined together.
+    """
+    assembled = assembled_points(job, chooser, store, progress)
+    if not chooser.criteria.joint:
+        return assembled
+    refiner = Refiner(chooser, job.config.run.seed)
+    kept = _Kept(job.records, chooser, store, progress, JOINT, refiner.seed)
+    return kept.points(lambda multiplier: refiner.refined(assembled(multiplier)))
+
+
+def assembled_points(job: "Job", chooser: Chooser, store: Store, progress: Tell) -> At:
+    """The points as they are chosen, before anything is refined."""
+    return _Kept(job.records, chooser, store, progress, CHOICE).points(chooser.at)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """Points in a store: what is made of a chooser's fronts is not made again."""
+
+    records: Records
+    chooser: Chooser
+    store: Store
+    progress: Tell
+    kind: str
+    seed: int | None = None
+
+    def points(self, make: At) -> At:
+        """`make`, of which every point is kept."""
+        own = [] if self.seed is None else [self.seed]
+        base, done = _key(self.chooser), list[float]()
+
+        def at(multiplier: float) -> Point:
+            self.progress(self.kind, len(done), 0)
+            done.append(multiplier)
+            key = content_key(base, multiplier, *own)
+            known = self.store.get(self.kind, key)
+            if known is not None:
+                return self.records.read_point(known, self.chooser.network.layers)
+            point = make(multiplier)
+            name = f"{multiplier:.4g} bits per nat"
+            self.store.put(self.kind, key, self.records.point(point), name)
+            return point
+
+        return at
 
 
 def _key(chooser: Chooser) -> str:

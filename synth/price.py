@@ -61,23 +61,37 @@ def gradients(network: Network, probes: Batch, *, seed: int) -> dict[str, Priced
     sources = [la.source for la in network.layers]
     recorded = network.record(probes, [*names, *sources], grad=True)
     maps = [recorded[n] for n in names]
-    answers = _answers(log_probabilities(as_rows(recorded["output"])), seed)
-    slopes = [torch.zeros(len(answers), *m.shape, device=m.device) for m in maps]
-
-    def fill(i: int) -> None:
-        scale, value = answers[i]
-        loss = (scale * value).sum()
-        found = torch.autograd.grad(loss, maps, retain_graph=True, allow_unused=True)
-        for slope, part in zip(slopes, found, strict=True):
-            if part is not None:
-                slope[i] = part
-
-    each(fill, range(len(answers)))
+    slopes = slopes_of(maps, answers(log_probabilities(as_rows(recorded["output"])), seed))
     known = (
         Priced(recorded[s].detach(), m.detach(), t)
         for s, m, t in zip(sources, maps, slopes, strict=True)
     )
     return dict(zip(names, known, strict=True))
+
+
+def answers(log_p: Tensor, seed: int) -> list[Tensor]:
+    """√probability · log probability (N,) of each answer that the expectation runs over."""
+    weights = log_p.detach().exp().sqrt()
+    if log_p.shape[1] <= CLASSES:
+        return [weights[:, c] * log_p[:, c] for c in range(log_p.shape[1])]
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.multinomial(weights**2, DRAWS, replacement=True, generator=generator)
+    share = torch.tensor(DRAWS**-0.5)
+    return [share * log_p.gather(1, drawn[:, i : i + 1])[:, 0] for i in range(DRAWS)]
+
+
+def slopes_of(maps: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients (S, N, …) at each of the maps (N, …) of S values (N,) that depend on them."""
+    slopes = [torch.zeros(len(values), *m.shape, device=m.device) for m in maps]
+
+    def fill(i: int) -> None:
+        found = torch.autograd.grad(values[i].sum(), maps, retain_graph=True, allow_unused=True)
+        for slope, part in zip(slopes, found, strict=True):
+            if part is not None:
+                slope[i] = part
+
+    each(fill, range(len(values)))
+    return slopes
 
 
 def costs(
@@ -106,17 +120,6 @@ def _cost(errors: Iterable[Tensor], slopes: Tensor) -> np.ndarray:
         total = total + (change.double() ** 2).sum((0, 1))
         start += len(error)
     return (0.5 * torch.as_tensor(total) / start).cpu().numpy()
-
-
-def _answers(log_p: Tensor, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """(√probability, log probability) of each answer that the expectation runs over."""
-    weights = log_p.detach().exp().sqrt()
-    if log_p.shape[1] <= CLASSES:
-        return [(weights[:, c], log_p[:, c]) for c in range(log_p.shape[1])]
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.multinomial(weights**2, DRAWS, replacement=True, generator=generator)
-    share = torch.tensor(DRAWS**-0.5)
-    return [(share, log_p.gather(1, drawn[:, i : i + 1])[:, 0]) for i in range(DRAWS)]
 
 
 def _pre_maps(layer: Layer, maps: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class Criteria:
 
     With `most_bits`, the least KL of so many bits is chosen, and not the fewest bits that hold.
     With `short`, a program that is not short is charged the bits of the unit's own weights on top.
+    With `joint`, the constants of all programs of a choice are refined together (`synth.joint`).
     `free` are the nats that a unit may cost and still "change nothing", by default a share of
     `max_kl`.
     """
@@ -43,6 +44,7 @@ class Criteria:
     min_agreement: float
     short: bool = False
     most_bits: int | None = None
+    joint: bool = False
     free: float | None = None
 
     @property

@@ -12,7 +12,7 @@ from synth.database import SCHEMA, TABLES, connect, payload_digest, snapshot, tr
 from synth.errors import InputError
 from synth.store import FAILURES
 
-KINDS = (*FAILURES, *FAILURES.values(), "choice", "origin")
+KINDS = (*FAILURES, *FAILURES.values(), "choice", "joint refinement", "origin")
 _DIGITS = 3  # of a key: a range of keys is lost where a page of it is damaged
 _ROWS = "SELECT kind, key, name, payload, %s FROM results WHERE kind = ? AND key >= ? AND key < ?"
 

@@ -22,6 +22,7 @@ from synth.emission import constants_beside
 from synth.evidence import Ranges
 from synth.figures import distances, finite
 from synth.job import Job
+from synth.joint.report import joint_figures
 from synth.outputs import run_batches
 from synth.picking import Criteria
 from synth.proofs import UnitProof, verdict_row
@@ -62,6 +63,7 @@ def summarise(
         **_proved(choices, proofs),
         **_validation(found),
         "operating_points": _operating_points(searched),
+        "joint": joint_figures(searched.assembled, searched.point),
         "directions": direction_figures(job, choices, searched.directions),
         "deep": deep_figures(job, choices, searched.deep),
         "discrete": discrete_figures(job, choices, searched.deep),

@@ -179,6 +179,21 @@ def test_costs_are_linear_in_units_and_probes() -> None:
         assert all(1 <= b / a <= 10.5 for a, b in zip(small, larger, strict=True))
 
 
+def test_joint_refinement_is_planned() -> None:
+    """It adds to the choice alone, in time and in memory."""
+    sizes, load = Sizes({"a": 4000}, 4000, 10_000, 256, 10), Load(3000, 3000, 3000)
+    plain = Memory((Place(layer_of(), "a", True),), sizes, 2000)
+    joint = replace(plain, joint=True)
+    speed = Speed(1e11, 5e10, 1.0)
+    stages = [Durations(m, speed, 2000).stages(load, shuffled=False) for m in (plain, joint)]
+    needs = [[n.total for n in m.needs(load)] for m in (plain, joint)]
+    changed = [name for name, seconds in stages[0].items() if stages[1][name] > seconds]
+    assert changed == ["choice"] and stages[0].keys() == stages[1].keys()
+    steps = [n.step for n in plain.needs(load)]
+    more = {s for s, a, b in zip(steps, *needs, strict=True) if b > a}
+    assert more == {"choice of programs"}
+
+
 def test_workers_share_time_and_add_memory() -> None:
     """Two workers halve the fronts at most, and each process holds its own patches."""
     memory = Memory((Place(layer_of(), "a", True),), Sizes({"a": 400}, 400, 400, 256, 10), 2000)

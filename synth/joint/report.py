@@ -1,0 +1,22 @@
+"""What joint refinement has gained at the point that was chosen."""
+
+from typing import Any
+
+from synth.choice import Point
+
+
+def joint_figures(assembled: Point | None, refined: Point) -> dict[str, Any] | None:
+    """Bits, and KL and agreement on select, as assembled and refined, and how many units moved;
+    None where nothing was to be refined."""
+    if assembled is None:
+        return None
+    moved = sum(
+        old.program != new.program
+        for before, after in zip(assembled.choices, refined.choices, strict=True)
+        for old, new in zip(before.units, after.units, strict=True)
+    )
+    return {"assembled": _figures(assembled), "refined": _figures(refined), "moved": moved}
+
+
+def _figures(point: Point) -> dict[str, float]:
+    return {"bits": point.bits, "kl": point.kl, "agreement": point.agreement}
