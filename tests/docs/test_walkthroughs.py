@@ -49,7 +49,7 @@ def test_a_network_of_ones_own(follow: Follow, tmp_path: Path) -> None:
 
 def test_a_primitive_of_ones_own(follow: Follow) -> None:
     """From an empty file to a unit that uses it, which the document itself asserts."""
-    follow("primitive.md", "--set", "search.families=false")
+    follow("primitive.md", "--set=search.budget=6", "--set=search.families=false")
 
 
 def test_an_engine_of_ones_own(follow: Follow, tmp_path: Path) -> None:
