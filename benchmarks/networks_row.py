@@ -16,11 +16,11 @@ from benchmarks.sections import Given, check
 from benchmarks.sections import Measured as Section
 from benchmarks.timed import ROOT, cost_of, synth
 from synth.behaviour.report import Examination, together
+from synth.chain import load_choices
 from synth.folder import open_run
 from synth.job import Job
 from synth.origin import job_of
 from synth.pace import paces
-from synth.run import load_choices
 from synth.threads import numeric_threads
 
 SAME = 0.98  # agreement below which a replacement is approximate

@@ -21,11 +21,12 @@ from synth.folder import DEEP
 from synth.footprint import check_memory
 from synth.job import Job
 from synth.leftovers import working
-from synth.multiplier import best_of, search_points
+from synth.multiplier import search_points
 from synth.naming import readable_names
 from synth.network import Network
 from synth.picking import Criteria
 from synth.points import assembled_points, kept_points
+from synth.preference import best_of
 from synth.prepared import prepared
 from synth.progress import Tell
 from synth.proofs import UnitProof, save_certificates, settled
