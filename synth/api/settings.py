@@ -40,6 +40,7 @@ class Settings(TypedDict, total=False):
     min_agreement: float
     bits: float
     short: bool
+    joint: bool
     seed: int
     controls: str | Sequence[str]
     jobs: int

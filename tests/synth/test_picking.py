@@ -323,7 +323,7 @@ def test_short_programs_stand_more_often_where_they_are_wanted():
     for wanted in (False, True):
         picker = picker_of(3, max_fvu=0.2, max_error=1.0)
         picker = replace(picker, criteria=replace(picker.criteria, short=wanted))
-        units = picker.choice(1e5).units
+        units = picker.choice(1e6).units
         counts.append(sum(u.status is Status.PROGRAM for u in units))
         assert all(u.fvu_in_situ <= 0.2 for u in units if u.status is Status.PROGRAM)
     assert counts[1] > counts[0]
