@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synth.by_hand.edits import hand_programs, take_over
 from synth.chain import Progress
 from synth.chain import run as chain
 from synth.clean import clean_all
-from synth.edits import hand_programs, take_over
 from synth.leftovers import working
 from synth.origin import KIND, flags_of, job_of, record
 from synth.store import Store

@@ -14,23 +14,23 @@ from typing import Any
 
 import click
 
-from synth.assemble_command import assemble
-from synth.bench_command import bench
-from synth.coarsest_command import coarsest
-from synth.diff_command import diff
-from synth.doctor_command import doctor
-from synth.edit_command import edit
+from synth.commands.assemble import assemble
+from synth.commands.bench import bench
+from synth.commands.coarsest import coarsest
+from synth.commands.diff import diff
+from synth.commands.doctor import doctor
+from synth.commands.edit import edit
+from synth.commands.export import export
+from synth.commands.grammar import FILE, grammar
+from synth.commands.options import json_option, run_argument
+from synth.commands.prove import prove
+from synth.commands.report import report
+from synth.commands.runs import clean, runs
+from synth.commands.show import show
+from synth.commands.tune import tune
+from synth.commands.validate import validate
+from synth.commands.what_if import what_if
 from synth.errors import InputError
-from synth.export_command import export
-from synth.grammar_command import FILE, grammar
-from synth.options import json_option, run_argument
-from synth.prove_command import prove
-from synth.report_command import report
-from synth.runs_command import clean, runs
-from synth.show_command import show
-from synth.tune_command import tune
-from synth.validate_command import validate
-from synth.what_if_command import what_if
 
 STOPPED = 130  # what shells report of a program that Ctrl-C ended
 _UNCERTIFIED = (
@@ -149,10 +149,10 @@ def run(
         _plan(found, as_json)
         return
     from synth import chain
-    from synth.display import print_json, print_result
     from synth.folder import written
     from synth.job import load_job
     from synth.progress import progress
+    from synth.shown.tables import print_json, print_result
 
     with progress(quiet=found.run.quiet) as tell:
         tell("reading the network", 0, 0)
@@ -176,8 +176,8 @@ def check(folder: Path, as_json: bool) -> None:
 
     In exact arithmetic; exit 1 if a claim in programs.json is without a sound certificate.
     """
-    from synth.display import print_json
     from synth.folder import check_run, open_run
+    from synth.shown.tables import print_json
 
     found = open_run(folder)
     accepted, rejected = check_run(found)
@@ -196,11 +196,11 @@ def check(folder: Path, as_json: bool) -> None:
 
 def _plan(config: Any, as_json: bool) -> None:
     """Print the plan; Raises InputError with all problems, after it where there is one."""
-    from synth.display import print_json
     from synth.errors import Problems
     from synth.job import read_job
     from synth.plan import plan_of
-    from synth.plan_display import print_plan
+    from synth.shown.plan import print_plan
+    from synth.shown.tables import print_json
 
     problems = Problems()
     job = read_job(config, problems)

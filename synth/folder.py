@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from synth.edits import FILE_NAME as EDITS
-from synth.edits import hand_rows
+from synth.by_hand.edits import FILE_NAME as EDITS
+from synth.by_hand.edits import hand_rows
 from synth.errors import InputError, nearest
 from synth.packing import unpacked
 from synth.store import COSTS, DIRECTION_FRONT, FRONT, Store

@@ -10,12 +10,12 @@ import numpy as np
 
 from synth import evidence_files
 from synth.aside import aside
+from synth.by_hand.measuring import Hand, with_hand, without_hand
 from synth.choice import Chooser
 from synth.effort import Effort
 from synth.evidence import LayerEvidence, Ranges, gather
 from synth.families.kin import Kin
 from synth.fronts import Candidate
-from synth.hand import Hand, with_hand, without_hand
 from synth.layers import Layer
 from synth.leftovers import FOLDER
 from synth.network import Network

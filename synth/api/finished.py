@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from synth.api.html import code, pairs, table
 from synth.api.units import Unit, Unknown
-from synth.display import UNIT_COLUMNS, held_out_rows, source_rows
 from synth.errors import nearest
 from synth.folder import Finished, check_run
+from synth.shown.tables import UNIT_COLUMNS, held_out_rows, source_rows
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any, overload
 
 from synth.api.html import code, pairs, table
-from synth.display import number, unit_rows
 from synth.errors import InputError
 from synth.folder import Finished, Row
+from synth.shown.tables import number, unit_rows
 
 
 class Unknown(InputError, KeyError):

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.behaviour.display import tables, told
-from synth.display import held_out_rows, number, source_rows
 from synth.folder import BEHAVIOUR, Finished
 from synth.report.pictures import rounded
+from synth.shown.tables import held_out_rows, number, source_rows
 
 Row = dict[str, Any]
 

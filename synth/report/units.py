@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synth.display import cost_text, unit_rows
 from synth.folder import Finished, unit_label
 from synth.report.links import Links
 from synth.report.pictures import rounded
 from synth.report.unfinished import STATUS
 from synth.report.weights import drawn
 from synth.reread import Reread
+from synth.shown.tables import cost_text, unit_rows
 
 if TYPE_CHECKING:
     from synth.report.looking import Looking

@@ -12,7 +12,7 @@ from typed import Home, python
 
 from synth import doctor as doctor_rows
 from synth.command import main
-from synth.drawing import drawing
+from synth.shown.drawing import drawing
 
 # what-if
 

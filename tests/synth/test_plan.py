@@ -10,7 +10,7 @@ from typed import Home, changed, project
 
 from synth.footprint import MIB, memory_text
 from synth.layers import Geometry
-from synth.plan_display import time_text, window_text
+from synth.shown.plan import time_text, window_text
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from synth.options import json_option
+from synth.commands.options import json_option
 
 FILE = click.Path(path_type=Path)
 
@@ -21,10 +21,10 @@ def export(folder: Path, onnx: Path, config: Path | None, as_json: bool) -> None
     1e-5 of the largest output.
     """
     from synth.chain import load_choices
-    from synth.display import print_json
     from synth.folder import open_run
     from synth.origin import job_of
     from synth.replacement import export_replacement
+    from synth.shown.tables import print_json
 
     found = open_run(folder)
     job = job_of(found.folder, config)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from synth.commands.options import FILE, json_option
 from synth.errors import Problems
-from synth.options import FILE, json_option
 
 Row = Mapping[str, Any]
 
@@ -26,8 +26,8 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     Exit 0 if nothing is different, 1 if something is.
     """
     from synth.diff import difference, differs
-    from synth.display import print_json
     from synth.folder import open_run
+    from synth.shown.tables import print_json
 
     with Problems() as problems:
         runs = [problems.attempt(open_run, folder) for folder in (first, second)]
@@ -39,7 +39,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 
 
 def _print(found: Row) -> None:
-    from synth.display import print_lines, print_pairs
+    from synth.shown.tables import print_lines, print_pairs
 
     title = f"{found['before']} → {found['after']}"
     print_pairs({"": title} | {k: _arrow(pair) for k, pair in found["figures"].items()})
@@ -68,6 +68,6 @@ def _arrow(pair: Row | list[Any]) -> str:
 
 
 def _said(value: Any) -> str:
-    from synth.display import number
+    from synth.shown.tables import number
 
     return number(value, 4) if isinstance(value, float) or value is None else str(value)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from synth.display import number, print_lines, print_pairs
-from synth.prove_domain import SOUND
+from synth.certify.domain import SOUND
+from synth.shown.tables import number, print_lines, print_pairs
 
 Row = Mapping[str, Any]
 SHOWN = 20  # probes that are listed; proofs.json has all

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from synth.options import json_option
+from synth.commands.options import json_option
 
 TITLES = ("what", "name", "state", "found, or what to do")
 
@@ -18,8 +18,8 @@ def doctor(as_json: bool) -> None:
     A line for Python and each package, for each device, engine and extra. Exit 0 if all that every
     run needs is there, 1 if something of it is missing or too old.
     """
-    from synth.display import print_json, print_lines
     from synth.doctor import OK, parts
+    from synth.shown.tables import print_json, print_lines
 
     found = list(parts())
     well = all(part.state == OK for part in found if part.needed)

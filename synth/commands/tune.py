@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.commands.options import json_option
 from synth.errors import InputError, Problems
-from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -42,11 +42,11 @@ def tune(
     program's responses to them against the unit's. UNIT is as in `synth show`; by default every
     layer that has a program. One unit is shown with its tuning curve. Writes tuning.json into RUN.
     """
-    from synth.display import print_json
     from synth.files import write_atomic
     from synth.folder import TUNING, open_run
     from synth.origin import job_of
-    from synth.tune_display import print_tunings, print_unit_tuning
+    from synth.shown.tables import print_json
+    from synth.shown.tune import print_tunings, print_unit_tuning
 
     found = open_run(folder)
     asked = _asked(found, units, layers)

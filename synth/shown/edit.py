@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from synth.display import number, print_front, print_pairs
-from synth.edits import HAND
+from synth.by_hand.edits import HAND
+from synth.shown.tables import number, print_front, print_pairs
 
 Row = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from grammars.program import Node, count_terms
 from oracles.claims import Refuted
 from synth.assembly import LayerChoice, Status, UnitChoice, source_bits
-from synth.edits import HAND
+from synth.by_hand.edits import HAND
 from synth.engine import UnitEvidence
 from synth.evidence import LayerEvidence, gather
 from synth.figures import finite

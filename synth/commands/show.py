@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth.options import json_option, run_argument, unit_argument
+from synth.commands.options import json_option, run_argument, unit_argument
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -24,8 +24,8 @@ def show(folder: Path, unit: str | None, as_json: bool) -> None:
     maps the kernels of unit, program and difference on one scale; or a direction (fc1_direction_3,
     or its own name).
     """
-    from synth.display import print_json, print_units
     from synth.folder import open_run
+    from synth.shown.tables import print_json, print_units
 
     found = open_run(folder)
     what = found.find(unit) if unit is not None else None
@@ -37,9 +37,9 @@ def show(folder: Path, unit: str | None, as_json: bool) -> None:
 
 
 def _show_unit(found: "Finished", row: Row, as_json: bool) -> None:
-    from synth.display import print_json, print_unit
-    from synth.drawing import kernels_of, print_kernels
-    from synth.edit_display import print_written
+    from synth.shown.drawing import kernels_of, print_kernels
+    from synth.shown.edit import print_written
+    from synth.shown.tables import print_json, print_unit
 
     front, costs, kernels = found.front(row), found.costs(row), kernels_of(found, row)
     if as_json:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.commands.options import json_option
 from synth.errors import Problems
-from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -39,9 +39,9 @@ def coarsest(
     on the word of a solver, which is said), or nothing ("unknown"). By default up to where more
     taps give no coarser grid. RUN is a finished run's folder; UNIT is as in `synth show`.
     """
-    from synth.coarsest_display import print_coarsest
-    from synth.display import print_json
     from synth.folder import open_run
+    from synth.shown.coarsest import print_coarsest
+    from synth.shown.tables import print_json
 
     found = open_run(folder)
     row = _asked(found, unit, terms, epsilon)

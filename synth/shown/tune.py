@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synth.display import NOTHING, number, print_lines, print_pairs
+from synth.shown.tables import NOTHING, number, print_lines, print_pairs
 
 Row = Mapping[str, Any]
 

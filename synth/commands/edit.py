@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.commands.options import config_option, json_option, run_argument, unit_argument
 from synth.errors import InputError
-from synth.options import config_option, json_option, run_argument, unit_argument
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -37,9 +37,9 @@ def edit(
 
     Exit 0 if it passes as a chosen program must, 1 if it does not.
     """
-    from synth.display import print_json
-    from synth.edit_display import print_edit
     from synth.folder import open_run
+    from synth.shown.edit import print_edit
+    from synth.shown.tables import print_json
 
     if remove == (program is not None):
         raise InputError("give the text of a program, or --remove, and not both.")
@@ -56,10 +56,10 @@ def edit(
 
 
 def _remove(found: "Finished", row: Row, as_json: bool) -> None:
-    from synth.display import print_json
-    from synth.edits import forget
+    from synth.by_hand.edits import forget
     from synth.folder import unit_label
     from synth.leftovers import working
+    from synth.shown.tables import print_json
 
     with working(found.folder):
         count = forget(found.folder, unit_label(row))
@@ -71,14 +71,14 @@ def _remove(found: "Finished", row: Row, as_json: bool) -> None:
 
 def _written(found: "Finished", row: Row, text: str, config: Path | None) -> Row:
     """The program as it is kept, in the names of the run. Raises InputError: all that is wrong."""
+    from synth.by_hand.editing import Edit
+    from synth.by_hand.edits import keep
+    from synth.by_hand.parsing import Typed
     from synth.chain import load_choices
-    from synth.editing import Edit
-    from synth.edits import keep
     from synth.folder import unit_label
     from synth.leftovers import working
     from synth.origin import job_of
     from synth.threads import numeric_threads
-    from synth.written import Typed
 
     layer, channel = row["layer"], row["channel"]
     _check_searched(found, layer)

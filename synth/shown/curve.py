@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from synth.display import NOTHING, number, print_lines
+from synth.shown.tables import NOTHING, number, print_lines
 
 TITLES = ("bits", "of 32-bit size", "KL", "agreement", "accuracy", "short coverage", "bits per nat")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.commands.options import config_option, json_option, run_argument
 from synth.errors import InputError, Problems
-from synth.options import config_option, json_option, run_argument
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -38,8 +38,8 @@ def what_if(
     (KL), how many answers change, of which classes, and R² of the replacement's change against the
     original's.
     """
-    from synth.display import print_json
     from synth.folder import open_run
+    from synth.shown.tables import print_json
 
     found = open_run(folder)
     document = _moved(found, _asked(found, ablated, scaled), config)
@@ -100,7 +100,7 @@ def _moved(found: "Finished", asked: list[tuple[Row, float | None]], config: Pat
 
 
 def _print(found: Row) -> None:
-    from synth.display import number, print_lines, print_pairs
+    from synth.shown.tables import number, print_lines, print_pairs
 
     for done in found["interventions"]:
         click.echo(_said(done))
@@ -141,7 +141,7 @@ def _changes(answers: list[Mapping[str, Any]]) -> str:
 
 
 def _said(done: Row) -> str:
-    from synth.display import number
+    from synth.shown.tables import number
 
     if done["kind"] == "ablated":
         return f"{done['name']} is ablated: {number(done['shift'])}, its mean on fit"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.commands.options import json_option
 from synth.errors import InputError, Problems, listing
-from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.folder import Finished
@@ -66,8 +66,8 @@ def assemble(folder: Path, config: Path | None, as_json: bool, **given: Any) -> 
 def _checked(found: "Finished", given: Given) -> int | None:
     """The bits that are asked for. Raises InputError: options that do not go together, or numbers
     that cannot be."""
+    from synth.by_hand.edits import edits_of
     from synth.config_rules import POSITIVE, SHARE
-    from synth.edits import edits_of
 
     with Problems() as problems:
         if given["curve"]:
@@ -135,9 +135,9 @@ def _choice(
 ) -> None:
     from synth.asked import Asked
     from synth.assembling import assemble, path_from
-    from synth.display import print_json, print_result
     from synth.folder import written
     from synth.progress import progress
+    from synth.shown.tables import print_json, print_result
 
     out = (given["out"] or _folder(found.folder, given)).absolute()
     limits = {name: given[name] for name in ("max_kl", "min_agreement", "short")}
@@ -152,11 +152,11 @@ def _choice(
 
 def _curve(found: "Finished", given: Given, config: Path | None, as_json: bool) -> None:
     from synth.curve import curve_of
-    from synth.curve_display import print_curve
-    from synth.display import print_json
     from synth.files import write_atomic
     from synth.folder import CURVE
     from synth.progress import progress
+    from synth.shown.curve import print_curve
+    from synth.shown.tables import print_json
     from synth.spread import POINTS
 
     count, short = given["points"] or POINTS, given["short"]

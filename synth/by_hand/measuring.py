@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from grammars.program import Node
 from grammars.text import parse_program
-from synth.edits import HAND
+from synth.by_hand.edits import HAND
 from synth.engine import UnitEvidence
 from synth.evidence import LayerEvidence
 from synth.families.kin import Kin

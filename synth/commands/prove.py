@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.certify.domain import ENVELOPE
+from synth.commands.options import json_option
 from synth.errors import InputError, Problems
-from synth.options import json_option
-from synth.prove_domain import ENVELOPE
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
+    from synth.certify.report import Unit
     from synth.certify.walk import Certifier
     from synth.certify.worst import Runs
     from synth.folder import Finished
     from synth.job import Job
-    from synth.prove_units import Unit
 
 FILE = click.Path(path_type=Path)
 NORMS = {"inf": math.inf, "2": 2.0}
@@ -56,12 +56,12 @@ def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> Non
     of each layer, or what the box of inputs makes of it. The latter is bounded too as both networks
     are carried together, over the same balls or box as the outputs. Writes proofs.json into RUN.
     """
-    from synth.display import print_json
+    from synth.certify.report import wanted_units
     from synth.files import write_atomic
     from synth.folder import PROOFS, open_run
     from synth.origin import job_of
-    from synth.prove_display import print_proofs
-    from synth.prove_units import wanted_units
+    from synth.shown.prove import print_proofs
+    from synth.shown.tables import print_json
 
     check_asked(asked)
     found = open_run(folder)
@@ -100,11 +100,11 @@ def _proved(job: "Job", run: "Finished", wanted: "Set[Unit]", asked: Row) -> Row
     """What is written. Raises InputError: an operation that nothing encloses, a wrong box."""
     from oracles.difference import rounding
     from oracles.difference.curves import NoTransformer
+    from synth.certify.report import units_proved
     from synth.certify.walk import Certifier, Watched
     from synth.certify.worst import Runs
     from synth.chain import load_choices
     from synth.devices import check_device
-    from synth.prove_units import units_proved
     from synth.threads import numeric_threads
 
     check_device(asked["device"])
@@ -161,9 +161,9 @@ def _around_probes(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row)
 
 
 def _over_a_box(certifier: "Certifier", runs: "Runs", job: "Job", asked: Row) -> Row:
+    from synth.certify.domain import box_of, outside
     from synth.certify.proofs import prove_box
     from synth.certify.worst import searched_box
-    from synth.prove_domain import box_of, outside
 
     lower, upper = box_of(job, asked["domain"])
     ends = (end.to(asked["device"]) for end in (lower, upper))

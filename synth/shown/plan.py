@@ -1,9 +1,9 @@
 """The plan of a run as tables on standard output."""
 
-from synth.display import print_lines, print_pairs
 from synth.footprint import memory_text
 from synth.layers import Geometry, Shape
 from synth.plan import LayerPlan, Plan
+from synth.shown.tables import print_lines, print_pairs
 
 CAUTION = "memory within a third, as a rule; time of a run from its start, on this machine"
 

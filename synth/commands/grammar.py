@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.commands.options import json_option
 from synth.errors import InputError, nearest
-from synth.options import json_option
 
 if TYPE_CHECKING:
     from grammars.grammar import Grammar
@@ -31,7 +31,7 @@ def grammar() -> None:
 @json_option
 def list_(files: tuple[Path, ...], as_json: bool) -> None:
     """List all primitives, whatever their tags, and those of your own files."""
-    from synth.display import print_json, print_lines
+    from synth.shown.tables import print_json, print_lines
 
     if as_json:
         print_json([_row(p) for p in _load(files).primitives])
@@ -54,7 +54,7 @@ def show(name: str, files: tuple[Path, ...], as_json: bool) -> None:
         raise InputError(f"no primitive is called {name!r}.{nearest(name, found)}")
     one = found[name]
     if as_json:
-        from synth.display import print_json
+        from synth.shown.tables import print_json
 
         print_json(_row(one) | {"source": one.source, "file": str(one.path)})
         return
@@ -76,7 +76,7 @@ def check(given: tuple[Path, ...], files: tuple[Path, ...], as_json: bool) -> No
     wanted = tuple(dict.fromkeys((*given, *files)))
     found = _load(wanted)
     from oracles.contract import check_primitive
-    from synth.display import print_json
+    from synth.shown.tables import print_json
 
     broken, checked = 0, []
     for one in (p for p in found.primitives if not wanted or p.path in wanted):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from synth.options import json_option
+from synth.commands.options import json_option
 
 FILE = click.Path(path_type=Path)
 
@@ -23,8 +23,8 @@ def report(folder: Path, probes: bool, config: Path | None, as_json: bool) -> No
     probes can be read again, what unit and program say to held-out probes. A run that is not
     finished is shown as far as it is.
     """
-    from synth.display import print_json
     from synth.report.making import make_report
+    from synth.shown.tables import print_json
 
     files, notes = make_report(folder, probes=probes, config=config)
     if as_json:

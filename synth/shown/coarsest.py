@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from synth.display import NOTHING, number, print_lines, print_pairs
+from synth.shown.tables import NOTHING, number, print_lines, print_pairs
 
 Row = Mapping[str, Any]
 

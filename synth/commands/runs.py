@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from synth.commands.options import json_option
 from synth.errors import Problems
-from synth.options import json_option
 
 FILE = click.Path(path_type=Path)
 RESULTS = Path("results")
@@ -22,8 +22,8 @@ def runs(folder: Path, as_json: bool) -> None:
 
     Each with its state, its verdict and what it takes up.
     """
-    from synth.display import number, print_json, print_lines
     from synth.runs import ago, runs_below, size_text
+    from synth.shown.tables import number, print_json, print_lines
 
     found = runs_below(folder)
     if as_json:
@@ -61,7 +61,7 @@ def clean(
     removed that no run has made.
     """
     from synth.clean import check_run_folder
-    from synth.display import print_json
+    from synth.shown.tables import print_json
 
     with Problems() as problems:
         for folder in folders:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from synth.display import number, print_text, width
+from synth.shown.tables import number, print_text, width
 
 if TYPE_CHECKING:
     from synth.folder import Finished

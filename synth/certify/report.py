@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
+from synth.certify.domain import ENVELOPE, box_of, hull
 from synth.errors import InputError, Problems
 from synth.folder import Finished
-from synth.prove_domain import ENVELOPE, box_of, hull
 
 if TYPE_CHECKING:
     import torch

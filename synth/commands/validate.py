@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth.options import json_option
+from synth.commands.options import json_option
 
 if TYPE_CHECKING:
     from synth.assembly import LayerChoice
@@ -36,9 +36,9 @@ def validate(folder: Path, full: bool, config: Path | None, as_json: bool) -> No
     """
     from synth.behaviour.display import print_behaviour
     from synth.chain import load_choices, validate_again
-    from synth.display import print_json, print_validation
     from synth.folder import open_run
     from synth.origin import job_of
+    from synth.shown.tables import print_json, print_validation
 
     found = open_run(folder)
     job = job_of(found.folder, config)

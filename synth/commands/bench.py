@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from synth.commands.options import json_option
 from synth.errors import InputError
-from synth.options import json_option
 
 if TYPE_CHECKING:
     from synth.pace import Pace
@@ -35,10 +35,10 @@ def bench(folder: Path, sizes: tuple[int, ...], config: Path | None, as_json: bo
         if size < 1:
             raise InputError(f"--batch {size}: expected a number of probes of at least 1.")
     from synth.chain import load_choices
-    from synth.display import print_json
     from synth.folder import open_run
     from synth.origin import job_of
     from synth.pace import paces
+    from synth.shown.tables import print_json
 
     found = open_run(folder)
     job = job_of(found.folder, config)
@@ -47,7 +47,7 @@ def bench(folder: Path, sizes: tuple[int, ...], config: Path | None, as_json: bo
 
 
 def _print(measured: Sequence["Pace"]) -> None:
-    from synth.display import print_lines
+    from synth.shown.tables import print_lines
 
     lines = [
         [

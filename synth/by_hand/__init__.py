@@ -1,0 +1,1 @@
+"""Programs that a person writes in a unit's place, apart from what was found."""

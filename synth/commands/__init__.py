@@ -1,0 +1,1 @@
+"""The commands of `synth`, one a file; `synth.command` puts them together."""

@@ -1,0 +1,1 @@
+"""What commands print: tables, curves and kernels as text."""
