@@ -21,7 +21,7 @@ def both(first, second, points):
     return np.abs(values[0] - values[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     drawn=st.lists(numbers, min_size=8, max_size=8),
     slopes=st.tuples(st.sampled_from(SLOPES), st.sampled_from(SLOPES)),

@@ -193,7 +193,7 @@ def larger(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
 NODES = st.recursive(st.sampled_from(TAPS), larger, max_leaves=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(NODES)
 def test_the_canonical_form_is_the_same_function(program: Node) -> None:
     """By its exact values; it is its own canonical form, and its text parses back."""
@@ -234,7 +234,7 @@ def same_as(node: Node) -> list[Node]:
     return known.get(node.op, [])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(NODES, st.data())
 def test_equal_programs_have_equal_text(program: Node, data: st.DataObject) -> None:
     other = rewritten(program, data)

@@ -48,7 +48,7 @@ def layers(grammar: Grammar) -> st.SearchStrategy[LayerSource]:
     return st.lists(unit, min_size=4, max_size=4).map(lambda us: LayerSource(SCOPE, tuple(us)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.booleans())
 def test_stream_decodes_to_the_source(data, user) -> None:
     """decode(encode(source)) == source: programs, opaque units, user primitives, several layers."""
@@ -59,7 +59,7 @@ def test_stream_decodes_to_the_source(data, user) -> None:
     assert stream_bits(source, grammar) == len(stream)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.floats(-1e3, 1e3), st.sampled_from(COLUMNS)),
@@ -99,7 +99,7 @@ def test_program_bits_are_its_part_of_the_stream() -> None:
     assert len(stream) == COUNTS + sum(program_bits(u, SCOPE, core()) for u in units)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(programs(depth=3, grammar=core(), siblings=True))
 def test_counted_bits_are_written_bits(program) -> None:
     """What a program is priced at is, to the bit, what it adds to a stream."""
@@ -107,7 +107,7 @@ def test_counted_bits_are_written_bits(program) -> None:
     assert len(stream) == COUNTS + 4 * program_bits(program, SCOPE, core())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from([0.02, 0.2, 0.9]), st.sampled_from([1, 9, 300]), st.integers(0, 2**31))
 def test_a_row_costs_about_its_sum(density: float, largest: int, seed: int) -> None:
     """The cost of a row of integers is that of its sum but for what all sums have."""
@@ -138,7 +138,7 @@ def test_a_group_reads_its_part_of_the_columns() -> None:
     assert SCOPE.of(0) is SCOPE.of(3) is SCOPE
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_grouped_sources_decode(data) -> None:
     """Each unit of a grouped layer is written, and read again, in the scope of its group."""

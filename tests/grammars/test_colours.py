@@ -121,7 +121,7 @@ def is_atom(node: Node) -> bool:
     return node.op != "const"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(weights, mixes.filter(is_atom).map(over)), min_size=1, max_size=3))
 def test_mixes_are_decoded_and_read_back(terms):
     """Whatever is mixed under kernels, stream and text give the program back."""

@@ -47,7 +47,7 @@ def readable(program: Node) -> bool:
     return True
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(programs().filter(readable), min_size=1, max_size=6), st.integers(0, 2**31))
 def test_a_bank_is_its_programs(bank, seed):
     """Column i is program i as the interpreter has it, for any mixture of programs."""

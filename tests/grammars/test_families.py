@@ -89,7 +89,7 @@ def test_known_bits_are_those_of_the_stream() -> None:
     assert whole == stream_bits([source], SEEING)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_programs_of_one_shape_are_read_back(data) -> None:
     """Other constants, taps and parameters in a random program make a family of it."""
@@ -130,7 +130,7 @@ KINDS = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), st.integers(2, 9))
 def test_columns_are_read_back(data, members) -> None:
     """Of any kind, one after the other, whichever way is the shortest."""
@@ -197,7 +197,7 @@ def test_a_column_may_be_near_one_before() -> None:
         assert after - alone < alone / 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.integers(1, 3), st.booleans())
 def test_mixes_are_read_back(data, channels, moved) -> None:
     """Over all channels or some of them, in the middle or not."""

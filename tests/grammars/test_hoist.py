@@ -39,7 +39,7 @@ def through_rows(hoisted: Hoisted, algebra_type, number):
     return evaluate(hoisted.skeleton, algebra_type(read), core())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(programs(depth=3))
 def test_skeleton_over_rows_is_the_program(program: Node) -> None:
     """Exactly in fractions, and to rounding in floats where there are transcendentals."""
@@ -54,7 +54,7 @@ def test_skeleton_over_rows_is_the_program(program: Node) -> None:
     assert through_rows(hoisted, RationalAlgebra, Fraction) == wanted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(programs(depth=3))
 def test_no_affine_part_stays_in_the_skeleton(program: Node) -> None:
     """Taps of a skeleton are rows, but for those that are read as atoms."""
@@ -112,7 +112,7 @@ def test_units_of_one_skeleton_are_grouped() -> None:
     assert [r.weights for r in rows][:2] == [{("conv1", 0, 0, 0): 2.0}, {("conv1", 0, 0, 0): 3.0}]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(programs(depth=2))
 def test_affine_forms_are_the_program(program: Node) -> None:
     """Where a program is affine, its form has its value, exactly."""
@@ -131,7 +131,7 @@ SIBLINGS = {
 OWN = "conv2"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_expansion_is_the_sibling(data) -> None:
     """A reference has the value of the sibling, `pre` that before its head."""

@@ -39,7 +39,7 @@ def run_text(program: Node) -> np.ndarray:
     return np.broadcast_to(np.asarray(eval(source, namespace), dtype=float), (5,))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(programs(depth=3))
 def test_source_text_computes_the_program(program: Node) -> None:
     """The emitted expression, run as Python, gives what torch gives."""
@@ -119,7 +119,7 @@ sums = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sums | programs(depth=3, siblings=True))
 def test_the_affine_shortcut_changes_nothing(program: Node) -> None:
     """The form of a sum of taps as it stands is the one that adds them up, in the same order."""

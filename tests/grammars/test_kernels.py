@@ -60,7 +60,7 @@ def anywhere(primitive: Primitive) -> st.SearchStrategy[Mapping[str, Value]]:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_kernels_are_tables_of_dyadics(name, data):
     """Wherever its parameters are, a kernel's weights are multiples of 2⁻¹⁰ of at most 2."""

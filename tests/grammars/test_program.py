@@ -6,7 +6,7 @@ import sys
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from random_programs import numbers, programs, taps, weights
 
@@ -50,7 +50,6 @@ def test_linear_is_sorted_merged_and_without_zeros(terms, bias) -> None:
     assert nodes == list(taps_of(linear(terms))) and len(nodes) == len(set(nodes))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(weights, programs(depth=2)), max_size=4), numbers)
 def test_linear_flattens_sums_within_sums(terms, bias) -> None:
     """No argument of a sum is a sum or a number, and a sum of a canonical sum is itself."""

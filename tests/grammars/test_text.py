@@ -24,7 +24,7 @@ def parse(text: str):
     return parse_program(text, NAMES, core())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(programs(siblings=True), st.sampled_from([1, 2, 32]))
 def test_text_parses_back(program, group) -> None:
     """parse(format(p)) == p for programs over all primitives, however sums are grouped."""
@@ -48,7 +48,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(text_module, "SHORT", 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(programs(siblings=True), st.sampled_from([1, 2, 32]))
 def test_sums_that_are_read_quickly_parse_back(program, group) -> None:
     """What is read without Python's parser is the same program, or is left to the parser."""
@@ -124,7 +124,6 @@ def test_parameters_print_as_python_numbers() -> None:
     assert text_of(call("max_pool", A, size=np.int64(3))) == "max_pool(conv1_3, size=3)"  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False), numbers)
 def test_every_float_survives(weight, bias) -> None:
     """Constants are written by repr: all 53 bits come back."""
@@ -259,7 +258,7 @@ def test_unknown_tap_is_named() -> None:
         text_of(tap("conv9", 2))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="conv1_3relu()+-*/.,=0123456789 shifted y", max_size=40))
 def test_any_text_is_a_program_or_a_parse_error(text: str) -> None:
     """The parser raises nothing but ParseError, and what it reads prints and parses back."""
@@ -270,7 +269,7 @@ def test_any_text_is_a_program_or_a_parse_error(text: str) -> None:
     assert parse(text_of(program)) == program
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(weights, programs(depth=1)), min_size=1, max_size=3))
 def test_text_is_stable(terms) -> None:
     """Printing what was parsed gives the same text again."""

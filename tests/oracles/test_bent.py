@@ -87,7 +87,7 @@ def sampled(unit, program, box, *, per_side=9):
     return max(gap_at(unit, program, point) for point in points[best])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pairs())
 def test_no_point_exceeds_the_bound(case):
     """Of any two heads: the bound is above all samples, and below 1.02 times what was replayed if

@@ -209,7 +209,7 @@ def as_bank(affine):
     return AffineBank(affine.weights[None], np.array([affine.bias]), (affine.head,))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(degenerate_pairs())
 def test_degenerate_pairs(case):
     """Ties, zeros and flat boxes change nothing: bound, brute force and worst point agree."""
@@ -224,7 +224,7 @@ def test_degenerate_pairs(case):
     assert exact >= gap_at(unit, program, bounds.points[0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.floats(-1e300, 1e300), min_size=8, max_size=8))
 def test_wild_magnitudes_stay_sound(numbers):
     """Overflow in floats gives at worst Unknown: what is proved or refuted is exact."""

@@ -61,7 +61,7 @@ def test_planted_units_are_found_on_their_grid(head):
         assert isinstance(found.coarser, Impossible)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.integers(-20, 20), min_size=2, max_size=2),
     st.integers(-12, 12),
@@ -285,7 +285,7 @@ def test_mutants_are_caught(where, name, broken, monkeypatch):
     assert not keeps_to_the_edge()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(-16, 16), min_size=2, max_size=2),
     st.integers(-10, 20),

@@ -79,7 +79,7 @@ def test_agrees_at_the_size_of_a_first_layer():
 small = st.sampled_from([0.0, 0.0, 1.0, -1.0, 0.5, -2.0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     numbers=st.lists(small, min_size=8, max_size=8),
     heads=st.tuples(st.sampled_from(TWO_SLOPE), st.sampled_from(TWO_SLOPE)),

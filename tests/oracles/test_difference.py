@@ -33,7 +33,7 @@ def unsound(curve: str, *, seed: int, change: float, width: float) -> bool:
 
 
 @pytest.mark.parametrize("curve", CURVES)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(
     seed=st.integers(0, 2**20),
     change=st.sampled_from([0.0, 1e-6, 1e-2, 0.5]),
@@ -177,7 +177,7 @@ def test_a_smooth_head_has_no_float32():
         smooth.executed(torch.ones(1, dtype=torch.float64), FLOAT32)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**20), radius=st.sampled_from([0.0, 0.02, 0.1]))
 def test_certified_answers_are_kept(seed, radius):
     """At every point found in a certified ball, each network gives the certified answer."""

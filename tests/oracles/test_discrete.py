@@ -80,7 +80,7 @@ def programs() -> st.SearchStrategy[Node]:
     return st.recursive(st.sampled_from(X), larger, max_leaves=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(programs(), programs(), st.integers(0, 4))
 def test_both_roads_agree(first: Node, second: Node, epsilon: int) -> None:
     """Z3 proves what trying every input proves, and refutes the rest at a real counterexample."""

@@ -38,7 +38,7 @@ def differences(unit, program, points):
     return np.abs(values[0] - values[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_a_ball_is_bounded_by_its_supremum(seed):
     """No point inside is above the bound; just below it a point of the ball refutes."""
@@ -57,7 +57,7 @@ def test_a_ball_is_bounded_by_its_supremum(seed):
         assert np.linalg.norm(refuted.counterexample - ball.centre) <= ball.radius * (1 + 1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_a_zonotope_is_bounded_by_its_supremum(seed):
     """For straight and smooth heads: samples stay below, and just below it all is refuted."""

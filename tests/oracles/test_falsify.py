@@ -40,7 +40,7 @@ def bank(one):
     return AffineBank(one.weights[None], np.array([one.bias]), (one.head,))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(head=st.sampled_from(HEADS), size=st.integers(1, 30), seed=st.integers(0, 1000))
 def test_what_is_found_is_a_point_of_the_box_and_below_the_bound(head, size, seed):
     """The point replays to what is claimed of it, in the box, and the closed form is no less."""

@@ -46,7 +46,7 @@ def inside(interval: Interval, share: float) -> Fraction:
 SHARES = st.tuples(st.floats(0, 1), st.floats(0, 1))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(intervals(), intervals(), SHARES)
 @example((0.0, sys.float_info.max), (-1.0, 0.0), (0.0, 0.0))  # steps over the last float, unwarned
 @example((0.0, 1.0), (0.0, sys.float_info.max), (0.0, 0.0))
@@ -57,7 +57,7 @@ def test_addition_and_multiplication_enclose_exactly(a, b, shares) -> None:
     assert holds(ALGEBRA.mul(a, b), x * y)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(intervals(SMALL), intervals(SMALL), intervals(SMALL), st.floats(0, 1))
 def test_choices_enclose(a, b, condition, share) -> None:
     """max, min and select hold the exact value of points, also where a branch is the condition."""
@@ -95,7 +95,7 @@ def test_infinite_ends_times_zero_are_zero() -> None:
     assert ALGEBRA.linear([1.0], [unbounded], 1.0) == unbounded
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(FLOATS, FLOATS), max_size=40), FLOATS)
 def test_linear_encloses_the_exact_sum(terms, bias) -> None:
     """Σ w·x + b holds the exact sum for any floats, underflow and cancellation included."""

@@ -102,7 +102,7 @@ def skeletons() -> st.SearchStrategy[Node]:
     return st.recursive(st.just(ROW), grow, max_leaves=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(skeletons())
 def test_slopes_are_the_function(skeleton: Node) -> None:
     """A homogeneous program is its two slopes at every point, and its Lipschitz constant holds."""

@@ -44,7 +44,7 @@ programs = st.recursive(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(programs, programs, numbers, numbers)
 def test_the_bound_is_the_supremum(first, second, low, width):
     """No sample is above it, and just below it there is a counterexample that replays."""
@@ -111,7 +111,7 @@ def test_what_bends_is_not_straight():
             prove_straight(difference(const(0.0), program, columns(2), GRAMMAR), box, WIDE)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6).filter(any))
 def test_shares_add_up_to_one(values):
     """Whatever a solver's duals are, the shares that are rechecked are none below zero, and one."""

@@ -33,7 +33,7 @@ programs = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sums, programs, numbers, numbers)
 def test_no_point_exceeds_the_bound(unit, program, low, width):
     """Whatever it is made of; a flat box and constants included."""

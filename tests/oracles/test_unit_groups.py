@@ -56,7 +56,7 @@ def closed(group, **more):
     return bracket(group, enough=lambda low, high: high <= low * Fraction(1001, 1000), **more)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     seed=st.integers(0, 10**6),
     head=st.sampled_from([RELU, ABS, LEAKY]),
@@ -75,7 +75,7 @@ def test_no_point_exceeds_the_bound_and_one_comes_near(seed, head, outer, hidden
     assert whole.upper <= found.upper * Fraction(1001, 1000) + Fraction(1, 1000)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**6), heads=st.lists(st.sampled_from(HEADS), min_size=6, max_size=6))
 def test_heads_may_differ(seed, heads):
     """Each unit has a head of its own, and so has its copy: what is reached is below the bound."""
@@ -190,7 +190,7 @@ def test_multipliers_of_any_kind_bound(monkeypatch, seed):
     assert max(bounds) >= truth
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), bits=st.integers(2, 14), outer=st.sampled_from([IDENTITY, ABS]))
 def test_shortening_moves_a_difference_by_no_more_than_it_says(seed, bits, outer):
     """At every point, and by nothing where the numbers are short already."""

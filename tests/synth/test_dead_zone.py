@@ -65,7 +65,7 @@ def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return request.param
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from([1, 7, 9, 24]), st.sampled_from(BLOCKS))
 def test_a_unit_on_the_grid_stays(seed, columns, size):
     """Where nothing is dropped, weights that are multiples of the step come back exactly."""
@@ -175,7 +175,7 @@ def test_a_rare_input_is_dropped_before_a_common_one():
 # biases
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.sampled_from(HEADS), st.sampled_from([1.0, 0.25, 2.0**-7]))
 def test_biases_are_the_best_on_their_grid(seed, head, bias_step):
     """No other multiple of the step loses less, and the losses are the weighted mean squares."""

@@ -9,7 +9,7 @@ from small import correlated
 from synth.factors import inverse_factor
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, 12), st.sampled_from([0.0, 0.95]))
 def test_its_square_is_the_inverse(seed, size, correlation):
     """UᵀU times the matrix is the identity, and U is upper triangular with a positive diagonal."""

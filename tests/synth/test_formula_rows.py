@@ -31,7 +31,7 @@ def first_by_hand(values: Tensor, known: Tensor) -> list[int]:
     return kept
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 11), max_size=40), st.sets(st.integers(0, 11)), st.integers(0, 99))
 def test_the_first_row_of_each_function_is_fresh(which: list[int], known: set[int], seed: int):
     """Rounding makes no new function, and a function that is known is not fresh."""

@@ -78,7 +78,7 @@ def nodes() -> st.SearchStrategy[Node]:
     return st.recursive(st.sampled_from(TAPS), larger, max_leaves=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(nodes())
 @example(call("cos", call("relu", linear([(0.5, TAPS[0])], 0.5))))  # a factor comes out of relu
 @example(call("max", linear([(3.0, call("square", linear([(2.0, TAPS[0])])))]), TAPS[1]))

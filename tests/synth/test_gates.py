@@ -87,7 +87,7 @@ def test_functions_of_few_bits_are_written(inputs: int, stride: int):
         assert found and all((values(p, whole.rows) == whole.values).all() for p in found)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=6), st.integers(-6, 6))
 def test_thresholds_have_weights_no_larger_than_planted(weights: list[int], level: int):
     whole = table(lambda *x: np.dot(weights, x) > level + 0.5, len(weights))

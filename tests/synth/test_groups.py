@@ -259,7 +259,7 @@ def some_programs(layer: Layer, seed: int) -> list[Node]:
     return programs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(groups=st.integers(1, 4)), seeds)
 def test_any_bank_of_programs_is_assembled(layer, seed):
     """Of any geometry and groups, the module of a choice is its programs, read tap by tap."""
@@ -276,7 +276,7 @@ def test_any_bank_of_programs_is_assembled(layer, seed):
     assert back == choice.source()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(groups=st.integers(1, 4)), seeds)
 def test_any_layer_is_its_own_programs(layer, seed):
     """The module of every unit's own weights is the layer."""
@@ -287,7 +287,7 @@ def test_any_layer_is_its_own_programs(layer, seed):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(layers(groups=st.integers(1, 4)), seeds)
 def test_bounds_do_not_depend_on_the_scope(layer, seed):
     """Columns of the group and siblings, or columns of the layer: the same bounds, which hold."""

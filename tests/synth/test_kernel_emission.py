@@ -148,7 +148,7 @@ def anywhere(name: str) -> st.SearchStrategy[Node]:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_functions_give_the_very_tables(name, data):
     """Every kernel that there is has a text, whose numbers are those that proofs speak of."""

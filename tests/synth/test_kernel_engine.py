@@ -200,7 +200,7 @@ def test_constants_follow_replaced_sources():
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.primitive.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_forms_are_the_tables(form: Form, data):
     """On its grids a form is the primitive's table before rounding, however many at once."""
@@ -213,7 +213,7 @@ def test_forms_are_the_tables(form: Form, data):
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.primitive.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data(), turns=st.integers(-3, 3))
 def test_turns_change_nothing(form: Form, data, turns):
     """What is turned further than its period is the same kernel, or its negative, within its
@@ -228,7 +228,7 @@ def test_turns_change_nothing(form: Form, data, turns):
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_checker_is_named_by_its_field_nearest_to_the_middle(data):
     """However far it was moved."""
     (form,) = (f for f in FORMS if f.primitive.name == "checker")

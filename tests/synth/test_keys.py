@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from synth.keys import content_key
@@ -36,7 +36,6 @@ def typed(tree: object) -> object:
     return (type(tree).__name__, repr(tree))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(trees, trees)
 def test_other_structure_other_key(one: object, two: object) -> None:
     """Two trees have one key only if they are equal in values and types."""
@@ -44,7 +43,6 @@ def test_other_structure_other_key(one: object, two: object) -> None:
     assert content_key(one) != content_key(two)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(trees, max_size=3))
 def test_parts_are_not_a_nested_tuple(parts: list[object]) -> None:
     """Grouping counts: f(a, b) is neither f((a, b)) nor f(a, b, None)."""
@@ -54,7 +52,6 @@ def test_parts_are_not_a_nested_tuple(parts: list[object]) -> None:
     assert key == content_key(*parts)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.dictionaries(st.text(max_size=3), leaves, min_size=2))
 def test_order_of_a_dict_is_nothing(table: dict[str, object]) -> None:
     """A dict in another order is the same content."""

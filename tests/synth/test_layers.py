@@ -51,7 +51,7 @@ def make_layer(**changes: Any) -> Layer:
     return Layer(**(fields | changes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(convolutions(), st.integers(0, 2**31))
 def test_patches_times_weights_is_convolution(case, seed):
     """patches @ weight.T equals torch's convolution for any window, stride, dilation, padding."""
@@ -65,7 +65,7 @@ def test_patches_times_weights_is_convolution(case, seed):
     torch.testing.assert_close(rows, expected.permute(0, 2, 3, 1).reshape(-1, units))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(convolutions())
 def test_columns_are_where_offsets_say(case):
     """Column (channel, dy, dx) of a patch is the source read at anchor + position * stride."""
@@ -244,7 +244,7 @@ def test_each_head_is_a_primitive():
         torch.testing.assert_close(found, expected(values))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(range(len(HEADS_AND_TORCH))), min_size=1, max_size=12))
 def test_mixed_heads_act_unit_by_unit(picks):
     """Heads of any mixture act on their own channel only, in maps and in rows alike."""

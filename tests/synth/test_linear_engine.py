@@ -139,7 +139,7 @@ def grid(values: np.ndarray) -> float:
     return step
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from(HEADS), st.integers(1, 6))
 def test_refit_keeps_support_and_grid(seed, head, terms):
     """A re-fit changes constants only: its taps are among the old, on the old grid, same head."""

@@ -119,7 +119,7 @@ def test_on_original_sources_a_refit_finds_the_unit(evidence, channel):
     assert metric.target == pytest.approx(own(evidence, channel), rel=1e-6, abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, len(HEADS) - 1), st.sets(st.sampled_from(list(EVERY)), min_size=1))
 def test_a_refit_is_the_restricted_metric(channel, chosen):
     """On a support of the original patches it is the restriction of the whole metric to it."""
@@ -245,7 +245,7 @@ def test_a_rarely_active_unit_is_fitted_where_it_is_active():
     assert metric.loss(metric.target + tilt) < 0.2 * float(tilt @ uniform @ tilt)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, 6))
 def test_a_restricted_metric_is_the_loss_on_a_support(seed, terms):
     """Its loss, and what remains at its target, are the loss of constants zero off the support."""

@@ -252,7 +252,7 @@ pickers = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pickers, st.sampled_from([1e1, 1e4, 1e9]), st.sampled_from([3, 128]))
 def test_all_units_at_once_are_picked_as_one_by_one(picker, multiplier, long):
     """Programs, statuses, bits and both FVUs are those of a loop over units and candidates, also
@@ -270,7 +270,7 @@ def compare(picker: Picker, multiplier: float) -> None:
         assert_same(one, other)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(pickers, st.sampled_from([1e1, 1e4, 1e9]))
 def test_what_cannot_be_taken_may_be_left_out(picker, multiplier):
     """Without the candidates that are not able the choice is the same."""

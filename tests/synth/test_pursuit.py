@@ -33,7 +33,7 @@ def unexplained(evidence: LayerEvidence, support: np.ndarray) -> float:
     return float(own @ cross - cross[keep] @ np.linalg.solve(gram[np.ix_(keep, keep)], cross[keep]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from([0.0, 0.9]), st.integers(1, 12))
 def test_planted_inputs_are_taken(seed, correlation, terms):
     """The inputs that a unit reads are the ones that tell, however alike inputs are."""
@@ -47,7 +47,7 @@ def test_planted_inputs_are_taken(seed, correlation, terms):
     assert (np.diff(found) > 0).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from([0.0, 0.6, 0.95]))
 def test_each_input_is_the_best_beside_those_before(seed, correlation):
     """The next input is the one that leaves least: that is what the factorisation computes."""

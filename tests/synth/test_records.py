@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small import BANK, CORE, HEADS, chosen, dense_layer
 
@@ -66,7 +66,6 @@ def choices(draw: st.DrawFn) -> tuple[UnitChoice, ...]:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(candidates, max_size=5))
 def test_fronts_come_back(front):
     """A front is read back equal, candidate by candidate, and written the same again."""
@@ -76,7 +75,6 @@ def test_fronts_come_back(front):
     assert RECORDS.front(found) == text
 
 
-@settings(deadline=None)
 @given(choices(), numbers, st.integers(0, 10**9), figures, st.floats(0, 1))
 def test_points_come_back(units, multiplier, bits, kl, share):
     """A choice for all layers is read back with its figures, its scope and every unit."""
@@ -95,7 +93,6 @@ def test_points_come_back(units, multiplier, bits, kl, share):
     assert RECORDS.point(found) == RECORDS.point(point)
 
 
-@settings(deadline=None)
 @given(choices())
 def test_rows_with_null_for_infinity_come_back(units):
     """Rows as `programs.json` has them, with null for infinity and more keys, are read."""

@@ -37,7 +37,7 @@ def plain(metric: Metric, step: float, bias_step: float) -> np.ndarray:
     return np.round(metric.target / grid) * grid
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(metrics(), steps, st.sampled_from([1, 2, 4]))
 def test_on_the_grid_and_no_worse_than_alone(metric, step, finer):
     """Weights are multiples of the step and the bias of its own; the loss is at most plain."""
@@ -48,7 +48,7 @@ def test_on_the_grid_and_no_worse_than_alone(metric, step, finer):
     assert metric.loss(found) <= alone * (1 + 1e-9) + 1e-15
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(metrics(), steps, st.integers(0, 2**31))
 def test_descent_never_increases(metric, step, seed):
     """From any point of the grid descent ends on the grid, at no larger a loss."""
@@ -61,7 +61,7 @@ def test_descent_never_increases(metric, step, seed):
     assert metric.loss(found) <= metric.loss(start) * (1 + 1e-9) + 1e-15
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(metrics(), steps)
 def test_no_single_step_helps(metric, step):
     """What comes out is a minimum among its neighbours on the lattice, but for rounding."""
@@ -74,7 +74,7 @@ def test_no_single_step_helps(metric, step):
             assert metric.loss(other) >= loss * (1 - 1e-6) - 1e-9 * metric.gram[i, i] * step**2
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(metrics(), st.lists(steps, min_size=1, max_size=4), st.integers(0, 2**31))
 def test_columns_are_rounded_one_by_one(metric, grids, seed):
     """Many targets rounded at once in one metric are what each of them is alone, on its grid."""
@@ -104,7 +104,7 @@ def test_constants_make_up_for_each_other():
     assert metric.loss(found) < 0.3 * metric.loss(plain(metric, 1.0, 1.0))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(metrics())
 def test_a_target_on_the_grid_stays(metric):
     """Constants that are on the grid already are what comes out."""
@@ -115,7 +115,7 @@ def test_a_target_on_the_grid_stays(metric):
 # many grids at once
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(metrics(), st.lists(steps, min_size=1, max_size=5), st.sampled_from([1, 3, 64]))
 def test_many_grids_are_rounded_as_each_alone(metric, chosen, tile):
     """A row for each grid, on it, the same whatever grids are beside it and however it is tiled."""
@@ -132,7 +132,7 @@ def test_many_grids_are_rounded_as_each_alone(metric, chosen, tile):
         assert metric.loss(best) <= metric.loss(row) * (1 + 1e-9) + 1e-12
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(metrics(), steps)
 def test_without_correlation_each_is_rounded_alone(metric, step):
     """Where no constant makes up for another, the passes give plain rounding."""

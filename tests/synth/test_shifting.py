@@ -69,7 +69,7 @@ def test_all_at_once_are_as_one_by_one(evidence, monkeypatch, used):
     assert shifted(evidence, replaced, [], CORE) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.integers(0, len(HEADS) - 1))
 def test_no_other_bias_loses_less(evidence, seed, channel):
     """On its grid the new bias has the least error, weighted by where the unit's head is open."""

@@ -66,7 +66,7 @@ def test_pursuit_agrees_with_scikit_learn(seed):
         assert best == pytest.approx(found[np.sort(mine)], rel=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(metrics())
 def test_elimination_is_nested(metric):
     """Each support of the path lies in the next larger one and has the size asked for."""
@@ -76,7 +76,7 @@ def test_elimination_is_nested(metric):
         assert set(path[size]) < set(path[size + 1]) and len(path[size]) == size
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(metrics())
 def test_elimination_removes_what_costs_least(metric):
     """Each weight removed is the one whose best removal costs least, by trying them all."""
@@ -87,7 +87,7 @@ def test_elimination_removes_what_costs_least(metric):
         assert remaining(metric, path[size - 1]) <= min(losses) * (1 + 1e-6) + 1e-9 * scale
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(metrics())
 def test_thinning_by_one_is_elimination(metric):
     """One at a time, thinning removes what costs least, and so loses what elimination loses."""
@@ -100,7 +100,7 @@ def test_thinning_by_one_is_elimination(metric):
         assert remaining(metric, support) == pytest.approx(expected, rel=1e-3, abs=1e-6 * scale)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(metrics(), st.data())
 def test_thinning_is_nested(metric, data):
     """Whatever sizes are asked for, each support lies in the next larger one."""
@@ -121,7 +121,7 @@ def test_thinning_finds_planted_supports(correlation):
         assert np.array_equal(found, np.flatnonzero(np.abs(weights) > 0.1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(metrics(), st.data())
 def test_a_swap_never_worsens(metric, data):
     """Swapping keeps the size and never raises the loss that remains."""
@@ -133,7 +133,7 @@ def test_a_swap_never_worsens(metric, data):
     assert remaining(metric, after) <= remaining(metric, start) + 1e-12
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(metrics())
 def test_supports_are_near_the_best(metric):
     """Of two weights the best pair is found up to what one swap can see; more never lose."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from synth.batches import Inputs
@@ -35,7 +35,6 @@ def column(values: np.ndarray) -> Inputs:
     return Inputs([values[:, None]])
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(0, 4), min_size=40, max_size=200), shares, shares, seeds)
 def test_parts_cover_all_and_share_nothing(
     labels: list[int], held_out: float, select: float, seed: int
@@ -52,7 +51,6 @@ def test_parts_cover_all_and_share_nothing(
         assert (np.diff(a) > 0).all()
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(2, 10), st.integers(20, 60), seeds)
 def test_classes_have_their_share(classes: int, each: int, seed: int) -> None:
     """In each part a class differs from its exact share by at most a few probes."""
@@ -89,7 +87,6 @@ def test_own_test_set_is_held_out() -> None:
     assert taken.fit.labels is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.booleans())
 def test_an_empty_part_says_how_many_are_needed(held_out: float, select: float, own: bool) -> None:
     """The number that the error tells is enough, and one less is not."""
@@ -102,7 +99,6 @@ def test_an_empty_part_says_how_many_are_needed(held_out: float, select: float, 
         split(Probes(column(np.zeros(needed - 1)), None, test), config(held_out, select), 0)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(1, 500), st.integers(1, 100), st.integers(4, 300))
 def test_enough_patches(columns: int, patches_per_probe: int, count: int) -> None:
     """A layer passes exactly if fit has its patches; the number told by the error is enough."""

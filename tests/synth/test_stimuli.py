@@ -50,7 +50,7 @@ def test_a_quarter_turn(family: Family, half: int, data: st.DataObject) -> None:
 
 
 @given(families, st.floats(2, 40), st.floats(0, 12), st.floats(0, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pictures_are_within_the_range(family: Family, side: float, y: float, x: float) -> None:
     """No picture leaves what the probes show in any channel, and some reach an end of it."""
     low, high = np.array([-1.0, 0.0, 2.0]), np.array([1.0, 5.0, 2.5])

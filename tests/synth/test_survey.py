@@ -46,7 +46,7 @@ def gram_of(columns: np.ndarray, size: int) -> np.ndarray:
     return gram
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layers(), seeds, st.integers(1, 40))
 def test_blocks_are_the_plain_gram_of_their_group(layer, seed, size):
     """Each group's block is [x, 1][x, 1]ᵀ of its own columns, and `cross` is with its units."""
@@ -66,7 +66,7 @@ def test_blocks_are_the_plain_gram_of_their_group(layer, seed, size):
         assert moments.cross[:, channel] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layers(groups=st.just(1)), seeds, st.integers(1, 12), st.integers(1, 40))
 def test_wide_layers_have_several_blocks(layer, seed, block, size):
     """A wide layer's blocks are the diagonal ones of its Gram matrix, in order, zeros behind."""
@@ -88,7 +88,7 @@ def test_wide_layers_have_several_blocks(layer, seed, block, size):
         assert moments.cross == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(), seeds, st.integers(1, 3))
 def test_few_patches_say_little_of_directions(layer, seed, samples):
     """Shrunk moments keep means and variances, and no direction but constant ones costs nothing."""
@@ -104,7 +104,7 @@ def test_few_patches_say_little_of_directions(layer, seed, samples):
         assert np.linalg.eigvalsh(covariance).min() >= least - 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layers(), seeds, st.integers(1, 40))
 def test_statistics_are_those_of_all_activations(layer, seed, size):
     """Envelope, variance and range equal those of all patches, whatever the chunks."""
@@ -123,7 +123,7 @@ def largest(values: np.ndarray, count: int) -> np.ndarray:
     return -np.sort(-values, axis=0)[:count]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(), seeds, st.integers(1, 40), st.sampled_from([1, 3, EXTREMES]))
 def test_extremes_are_the_true_ones(layer, seed, size, count):
     """For each unit the rows of the largest and of the nearest pre-activations, and no others."""
@@ -141,7 +141,7 @@ def test_extremes_are_the_true_ones(layer, seed, size, count):
         assert np.array_equal(found, np.unique(tops))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers(), seeds, st.integers(1, 40), st.integers(1, 60))
 def test_extremes_are_bounded_in_bytes(layer, seed, size, rows):
     """In so many rows every unit keeps as many as the others: the most extreme, one at least."""
@@ -188,7 +188,7 @@ def read_maps(draw: st.DrawFn) -> tuple[Geometry, torch.Tensor]:
     return geometry, torch.randn(shape, generator=torch.Generator().manual_seed(draw(seeds)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(read_maps(), st.data())
 def test_patches_at_rows_are_those_rows(read, data):
     """Some patches, in any order and twice too, are those of all patches, to the bit."""
@@ -200,7 +200,7 @@ def test_patches_at_rows_are_those_rows(read, data):
     assert torch.equal(geometry.patches_at(maps, rows), patches[rows])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layers(), seeds)
 def test_pre_activations_are_the_convolution(layer, seed):
     """`pre` of all patches is the grouped convolution, in float32 and, by NumPy, in float64."""
