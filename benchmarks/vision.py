@@ -82,14 +82,20 @@ def main() -> int:
     return report.finish()
 
 
-def _squeezenet(report: Report, folder: Path, data: Path, jobs: int, seed: int) -> None:
+def written_case(folder: Path, data: Path, seed: int) -> Path:
+    """The configuration of SqueezeNet's first layer, written into a folder."""
     (folder / "case.py").write_text(CASE.format(root=str(ROOT), data=str(data)), encoding="utf-8")
-    (folder / "case.toml").write_text(f"{CONFIG}seed = {seed}\n", encoding="utf-8")
-    out = folder / "run"
-    minutes = minutes_of(folder / "case.toml", out, jobs, seed)
+    config = folder / "case.toml"
+    config.write_text(f"{CONFIG}seed = {seed}\n", encoding="utf-8")
+    return config
+
+
+def _squeezenet(report: Report, folder: Path, data: Path, jobs: int, seed: int) -> None:
+    config, out = written_case(folder, data, seed), folder / "run"
+    minutes = minutes_of(config, out, jobs, seed)
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     timing = json.loads((out / "timing.json").read_text(encoding="utf-8"))
-    job = load_job(load_config(folder / "case.toml", {"run.out": str(out)}))
+    job = load_job(load_config(config, {"run.out": str(out)}))
     (choice,) = (c for c in load_choices(job, out) if c.layer.name == "conv1")
     row = {"minutes": round(minutes, 2), "stages": timing["seconds"]} | _figures(choice, summary)
     report.rows.append({"network": "SqueezeNet conv1"} | row)
