@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "synth")]
+sys.path.insert(0, str(ROOT))
 
-from browser import NAMES, Browser, browser, found  # noqa: E402  (the repository is not a package)
-
-from benchmarks.report import RESULTS, Report  # noqa: E402
+from benchmarks.report import RESULTS, Report  # noqa: E402  (the repository is not a package)
 from benchmarks.timed import minutes_of  # noqa: E402
 from benchmarks.vision import written_case  # noqa: E402
 from synth.report.making import make_report  # noqa: E402
+from tests.synth.browser import NAMES, Browser, browser, found  # noqa: E402
 
 SECONDS = 3.0  # until a page stands there
 WIDE, NARROW, HEIGHT = 1600, 400, 1000
