@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from grammars.program import Node, terms_of, walk
 from synth.formulas.fitting import Problem, fitted
 from synth.formulas.forms import HOLED, Form, loosened
 from synth.formulas.samples import Samples
+from synth.formulas.turns import by_turns
 from synth.formulas.writing import rewritten, written
 
 FITTED = 512  # samples that holes are fitted on
@@ -22,7 +22,6 @@ STEPS = 25  # of each fit
 PER_NODE, PER_HOLE = 6, 12  # bits that an operation, an input or a number costs, about
 NEEDED = 1.1  # times as much is left without a hole that is needed
 LEAST = 1e-10  # of the variance: less is as good as nothing
-WORTHS = (25.0, 100.0, 400.0)  # bits that may be paid for what is left to be e times smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +56,8 @@ def programs_of(
 
 
 def written_best(fits: Sequence[Fit], count: int) -> Iterator[Node]:
-    """Programs of the most promising of some fits, at several prices of what is left by turns.
-
-    How much of that is noise is not known here: at one price, long forms that say some of it would
-    be taken in the place of a short one that says all the rest.
-    """
-    ranked = [sorted(range(len(fits)), key=lambda i: (fits[i].price(w), i)) for w in WORTHS]
-    turns = dict.fromkeys(chain.from_iterable(zip(*ranked, strict=True)))
-    for fit in (fits[i] for i in islice(turns, count)):
+    """Programs of the most promising of some fits."""
+    for fit in by_turns(fits, Fit.price)[:count]:
         yield from written(fit.problem, fit.holes)
 
 

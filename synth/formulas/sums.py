@@ -2,9 +2,11 @@
 
 A beam of orthogonal least squares (Chen et al. 1989): each sum is continued by the formulas that
 take most away beside those that it has, which is what sure independence screening does for one
-(Ouyang et al. 2018, SISSO).
+(Ouyang et al. 2018, SISSO), and tried without each of its own.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +16,13 @@ from grammars.program import Node
 from synth.formulas.library import FLOAT, SAMPLES, Library
 from synth.formulas.operations import TERMS
 from synth.formulas.rows import Rows
+from synth.formulas.turns import by_turns
 
 LONGEST = 4  # formulas in a sum
-POOL = 6000  # of the cheapest formulas, beside the best of each price
+POOL = 8000  # of the cheapest formulas, beside the best of each price
 BEAM = 24  # sums that go on,
 NEXT = 12  # each by so many formulas
-KEPT = 12  # of each length
+KEPT = 12  # are fitted after each step
 WORTH = 250.0  # bits that may be paid for what is left to be e times smaller
 WEIGHT = 8  # bits of a weight, about
 EXACT = 1e-10  # share of the variance that is left by nothing but rounding
@@ -51,13 +54,13 @@ class _Begun:
     def left(self) -> float:
         return float(self.rest @ self.rest)
 
-    @property
-    def score(self) -> float:
-        return self.bits + WORTH * float(torch.log(torch.tensor(max(self.left, 1e-14))))
+    def price(self, worth: float) -> float:
+        return self.bits + worth * math.log(max(self.left, 1e-14))
 
 
 def sums_of(library: Library) -> list[Sum]:
-    """The most promising sums of one formula, of two, …, the best of each length first.
+    """The most promising sums of one formula, of two, …: after each step, in which a formula comes
+    or goes, those at several prices of what is left.
 
     Where one leaves nothing, none that costs more is among them.
     """
@@ -70,8 +73,10 @@ def sums_of(library: Library) -> list[Sum]:
     found: list[_Begun] = []
     for _ in range(LONGEST):
         longer = [one for sum_ in begun for one in _continued(sum_, pool, features)]
-        begun = _different(sorted(longer, key=lambda s: s.score))[:BEAM]
-        found += begun[:KEPT]
+        begun = _best(longer)
+        spared = [one for sum_ in begun for one in _spared(sum_, pool, features, target / size)]
+        begun = _best([*spared, *begun])
+        found = _different([*found, *begun[:KEPT]])
     exact = min((s.bits for s in found if s.left < EXACT), default=None)
     if exact is not None:
         found = [s for s in found if s.bits <= exact]
@@ -101,10 +106,30 @@ def _continued(sum_: _Begun, pool: Rows, features: Tensor) -> list[_Begun]:
         fresh = features[place] - inside[place] @ sum_.basis
         fresh = fresh / fresh.norm()
         rest = sum_.rest - (fresh @ sum_.rest) * fresh
-        bits = sum_.bits + int(pool.bits[place]) + TERMS + WEIGHT
+        bits = sum_.bits + _bits(pool, place)
         basis = torch.cat([sum_.basis, fresh[None]])
         longer.append(_Begun((*sum_.places, place), bits, basis, rest))
     return longer
+
+
+def _spared(sum_: _Begun, pool: Rows, features: Tensor, target: Tensor) -> Iterator[_Begun]:
+    """The sum without each of its formulas, if it has others: what was taken first, when it told
+    most, may tell nothing beside those that came later."""
+    for place in sum_.places if len(sum_.places) > 1 else ():
+        places = tuple(p for p in sum_.places if p != place)
+        basis = torch.linalg.qr(features[list(places)].T).Q.T
+        bits = sum_.bits - _bits(pool, place)
+        yield _Begun(places, bits, basis, target - (basis @ target) @ basis)
+
+
+def _bits(pool: Rows, place: int) -> int:
+    """About what a formula adds to the price of a sum."""
+    return int(pool.bits[place]) + TERMS + WEIGHT
+
+
+def _best(sums: list[_Begun]) -> list[_Begun]:
+    """The most promising of some sums, all different."""
+    return by_turns(_different(sums), _Begun.price)[:BEAM]
 
 
 def _different(sums: list[_Begun]) -> list[_Begun]:

@@ -64,6 +64,14 @@ def test_sums_of_formulas_find_what_no_formula_is(library: Library):
     assert set(best.terms) == {read("cos(x_0*x_1)"), TAPS[2]}
 
 
+def test_a_formula_that_told_most_at_first_is_let_go():
+    """A mixture that looks like both waves comes first, and is of no use beside the two."""
+    library = Library(planted("sin(x_0) + sin(2.0*x_1)", noise=0.01, count=256), SMALL)
+    sums = sums_of(library)
+    two = next(s for s in sums if set(s.terms) == {read("sin(x_0)"), read("sin(2.0*x_1)")})
+    assert two.left < 2e-4 and two.bits < min(s.bits for s in sums if s.left < 1e-3 and s != two)
+
+
 def nodes() -> st.SearchStrategy[Node]:
     weights = st.integers(-6, 6).filter(bool).map(lambda i: i / 2)
 
