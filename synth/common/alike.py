@@ -1,0 +1,82 @@
+"""What several programs of a bank say alike: trees, and parts of sums up to a gain."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from grammars.common import fields, gain_of, primitive_sum
+from grammars.primitive import Primitive
+from grammars.program import PRE, Node, leaves, sort_key, terms_of
+from synth.emission.plan import LONGEST
+
+LEAVES = ("tap", "bank", "const")
+
+Terms = Mapping[Node, float]
+"""A sum without its constant."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A value that several units compute, and their channels in order."""
+
+    value: Node
+    units: tuple[int, ...]
+
+
+def alike(
+    programs: Mapping[int, Node], bank: str, primitives: Mapping[str, Primitive]
+) -> Iterator[Alike]:
+    """All that two units or more have in common, and that could have a name.
+
+    Values read no siblings, which may read them. Sums of more terms than a line of source holds
+    are rows of numbers, and have none.
+    """
+    trees: dict[Node, dict[int, None]] = {}
+    sums: list[tuple[Terms, int]] = []
+    for unit, program in programs.items():
+        for node in fields(program, primitives):
+            if node.op == "linear":
+                if len(node.args) <= LONGEST:
+                    terms = {a: w for w, a in terms_of(node)[0] if _is_free(a, bank)}
+                    sums.append((terms, unit))
+            elif node.op not in LEAVES and _is_free(node, bank):
+                trees.setdefault(node, {})[unit] = None
+    yield from (Alike(tree, tuple(of)) for tree, of in trees.items() if len(of) > 1)
+    yield from _alike_sums(sums)
+
+
+def _alike_sums(sums: Sequence[tuple[Terms, int]]) -> Iterator[Alike]:
+    """For every two terms that several sums have in one ratio, all that these sums share so."""
+    pairs: dict[tuple[Node, Node, float], list[int]] = {}
+    for number, (terms, _) in enumerate(sums):
+        ordered = sorted(terms.items(), key=lambda term: sort_key(term[0]))
+        for (a, v), (b, w) in combinations(ordered, 2):
+            pairs.setdefault((a, b, w / v), []).append(number)
+    seen: set[tuple[Node, tuple[int, ...]]] = set()
+    for (first, _, _), numbers in pairs.items():
+        units = tuple(dict.fromkeys(sums[number][1] for number in numbers))
+        if len(units) > 1:
+            value = _shared(first, [sums[number][0] for number in numbers])
+            if value is not None and (value, units) not in seen:
+                seen.add((value, units))
+                yield Alike(value, units)
+
+
+def _shared(first: Node, sums: Sequence[Terms]) -> Node | None:
+    """The terms that stand in one ratio to `first` in all sums; None where only rounding made it
+    seem so."""
+    one, *others = sums
+    kept = [
+        (weight, atom)
+        for atom, weight in one.items()
+        if all(
+            atom in terms and terms[atom] / terms[first] == weight / one[first] for terms in others
+        )
+    ]
+    value = primitive_sum(kept)
+    return value if all(gain_of(value, terms) is not None for terms in sums) else None
+
+
+def _is_free(node: Node, bank: str) -> bool:
+    """Whether a node reads no sibling."""
+    return all(leaf.params[0][1] not in (bank, f"{bank}{PRE}") for leaf in leaves([node]))
