@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from grammars.codes import common_exponent
 from grammars.evaluation import argument_sorts
 from grammars.primitive import Primitive
-from grammars.program import Node, Sort, is_sum_of_taps, linear, tap, terms_of
+from grammars.program import Node, Sort, exact_product, is_sum_of_taps, linear, tap, terms_of
 from grammars.scope import COMMON
 from grammars.siblings import expand
 
@@ -81,7 +81,11 @@ def gain_of(value: Node, weights: Mapping[Node, float]) -> float | None:
         return None
     gain = weights[value.args[0]] / value["weights"][0]  # type: ignore[index]
     own = zip(value.args, value["weights"], strict=True)  # type: ignore[arg-type]
-    return gain if all(gain * w == weights[atom] for atom, w in own) else None
+    try:
+        same = all(exact_product(gain, w) == weights[atom] for atom, w in own)
+    except ValueError:  # the quotient was rounded
+        return None
+    return gain if same else None
 
 
 def primitive_sum(terms: Sequence[tuple[float, Node]]) -> Node:

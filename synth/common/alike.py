@@ -17,30 +17,30 @@ Terms = Mapping[Node, float]
 
 @dataclass(frozen=True)
 class Alike:
-    """A value that several units compute, and their channels in order."""
+    """A value that several texts say, and their numbers in order."""
 
     value: Node
-    units: tuple[int, ...]
+    texts: tuple[int, ...]
 
 
 def alike(
-    programs: Mapping[int, Node], bank: str, primitives: Mapping[str, Primitive]
+    texts: Mapping[int, Node], bank: str, primitives: Mapping[str, Primitive]
 ) -> Iterator[Alike]:
-    """All that two units or more have in common, and that could have a name.
+    """All that two texts of a bank have in common, or more, and that could have a name.
 
     Values read no siblings, which may read them. Sums of more terms than a line of source holds
     are rows of numbers, and have none.
     """
     trees: dict[Node, dict[int, None]] = {}
     sums: list[tuple[Terms, int]] = []
-    for unit, program in programs.items():
-        for node in fields(program, primitives):
+    for number, text in texts.items():
+        for node in fields(text, primitives):
             if node.op == "linear":
                 if len(node.args) <= LONGEST:
                     terms = {a: w for w, a in terms_of(node)[0] if _is_free(a, bank)}
-                    sums.append((terms, unit))
+                    sums.append((terms, number))
             elif node.op not in LEAVES and _is_free(node, bank):
-                trees.setdefault(node, {})[unit] = None
+                trees.setdefault(node, {})[number] = None
     yield from (Alike(tree, tuple(of)) for tree, of in trees.items() if len(of) > 1)
     yield from _alike_sums(sums)
 
@@ -48,18 +48,18 @@ def alike(
 def _alike_sums(sums: Sequence[tuple[Terms, int]]) -> Iterator[Alike]:
     """For every two terms that several sums have in one ratio, all that these sums share so."""
     pairs: dict[tuple[Node, Node, float], list[int]] = {}
-    for number, (terms, _) in enumerate(sums):
+    for place, (terms, _) in enumerate(sums):
         ordered = sorted(terms.items(), key=lambda term: sort_key(term[0]))
         for (a, v), (b, w) in combinations(ordered, 2):
-            pairs.setdefault((a, b, w / v), []).append(number)
+            pairs.setdefault((a, b, w / v), []).append(place)
     seen: set[tuple[Node, tuple[int, ...]]] = set()
-    for (first, _, _), numbers in pairs.items():
-        units = tuple(dict.fromkeys(sums[number][1] for number in numbers))
-        if len(units) > 1:
-            value = _shared(first, [sums[number][0] for number in numbers])
-            if value is not None and (value, units) not in seen:
-                seen.add((value, units))
-                yield Alike(value, units)
+    for (first, _, _), places in pairs.items():
+        texts = tuple(dict.fromkeys(sums[place][1] for place in places))
+        if len(texts) > 1:
+            value = _shared(first, [sums[place][0] for place in places])
+            if value is not None and (value, texts) not in seen:
+                seen.add((value, texts))
+                yield Alike(value, texts)
 
 
 def _shared(first: Node, sums: Sequence[Terms]) -> Node | None:

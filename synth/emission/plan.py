@@ -8,6 +8,7 @@ from grammars.grammar import Grammar
 from grammars.hoist import ROWS
 from grammars.interpreters.affine import TapKey
 from grammars.program import Node, tap, walk
+from grammars.scope import COMMON
 from grammars.siblings import references
 from synth.assembly import LayerChoice, bank_module
 from synth.bank_module import BankModule
@@ -119,17 +120,28 @@ class Plan:
     def lines(self) -> Mapping[int, Node]:
         """What the line of each other unit says."""
         together = {unit for block in self.blocks for unit in block.units}
-        programs, instead = self.choice.programs(), {*self.stored, *self._untold}
+        programs, instead = self.choice.written(), {*self.stored, *self._untold}
         return {
             unit: self._forms[unit].stored() if unit in instead else programs[unit]
             for unit in range(self.layer.units)
             if unit not in together
         }
 
+    @cached_property
+    def values(self) -> Mapping[int, Node]:
+        """The common values that lines read, or values behind them, by number."""
+        found: dict[int, Node] = {}
+        for number, value in reversed([*enumerate(self.choice.common.values)]):
+            programs = (*self.lines.values(), *found.values())
+            if any(number in references(p, f"{self.layer.name}{COMMON}") for p in programs):
+                found[number] = value
+        return dict(sorted(found.items()))
+
     @property
     def texts(self) -> tuple[Node, ...]:
         """Every program that is written."""
-        return (*(block.skeleton for block in self.blocks), *self.lines.values())
+        skeletons = (block.skeleton for block in self.blocks)
+        return (*skeletons, *self.values.values(), *self.lines.values())
 
     @cached_property
     def _forms(self) -> Mapping[int, Form]:
