@@ -10,7 +10,7 @@ from typing import Any
 
 from synth.by_hand.edits import FILE_NAME as EDITS
 from synth.by_hand.edits import hand_rows
-from synth.common.stored import altered
+from synth.common.stored import altered, are_rows
 from synth.errors import InputError, nearest
 from synth.packing import unpacked
 from synth.store import COSTS, DIRECTION_FRONT, FRONT, Store
@@ -186,8 +186,10 @@ def open_run(folder: Path) -> Finished:
     if (path := folder / DIRECTIONS).exists():
         directions = _rows(path, "directions", _read(path), _OF_DIRECTIONS)
     sources, renamed = (programs.get(key) or {} for key in ("sources", "renamed"))
-    banks, common = (tuple(programs.get(key) or ()) for key in ("banks", "common"))
-    return Finished(folder, summary, rows, directions, sources, renamed, banks, common)
+    banks, common = tuple(programs.get("banks") or ()), programs.get("common") or []
+    if not are_rows(common):
+        raise InputError(f"{folder / 'programs.json'} is damaged: run the same command again.")
+    return Finished(folder, summary, rows, directions, sources, renamed, banks, tuple(common))
 
 
 def written(folder: Path) -> tuple[str, ...]:

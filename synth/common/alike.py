@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 
 from grammars.common import fields, gain_of, primitive_sum
 from grammars.primitive import Primitive
-from grammars.program import PRE, Node, leaves, sort_key, terms_of
+from grammars.program import PRE, Node, is_sum_of_taps, leaves, sort_key, terms_of
 from synth.emission.plan import LONGEST
+
+PAIRS = 100_000  # of terms, of all sums together: a second or two
 
 LEAVES = ("tap", "bank", "const")
 
@@ -46,9 +49,15 @@ def alike(
 
 
 def _alike_sums(sums: Sequence[tuple[Terms, int]]) -> Iterator[Alike]:
-    """For every two terms that several sums have in one ratio, all that these sums share so."""
+    """For every two terms that several sums have in one ratio, all that these sums share so; of
+    many sums the shortest are looked at."""
     pairs: dict[tuple[Node, Node, float], list[int]] = {}
-    for place, (terms, _) in enumerate(sums):
+    left = PAIRS
+    for place in sorted(range(len(sums)), key=lambda place: len(sums[place][0])):
+        terms, _ = sums[place]
+        left -= comb(len(terms), 2)
+        if left < 0:
+            break
         ordered = sorted(terms.items(), key=lambda term: sort_key(term[0]))
         for (a, v), (b, w) in combinations(ordered, 2):
             pairs.setdefault((a, b, w / v), []).append(place)
@@ -57,7 +66,9 @@ def _alike_sums(sums: Sequence[tuple[Terms, int]]) -> Iterator[Alike]:
         texts = tuple(dict.fromkeys(sums[place][1] for place in places))
         if len(texts) > 1:
             value = _shared(first, [sums[place][0] for place in places])
-            if value is not None and (value, texts) not in seen:
+            if value is None or not _may_save(value, len(places)):
+                continue
+            if (value, texts) not in seen:
                 seen.add((value, texts))
                 yield Alike(value, texts)
 
@@ -75,6 +86,13 @@ def _shared(first: Node, sums: Sequence[Terms]) -> Node | None:
     ]
     value = primitive_sum(kept)
     return value if all(gain_of(value, terms) is not None for terms in sums) else None
+
+
+def _may_save(value: Node, count: int) -> bool:
+    """Whether a name could save bits: that of a sum of taps stands for one tap more wherever it is
+    read, and the sum is written once."""
+    terms = len(value.args)
+    return not is_sum_of_taps(value) or count * (terms - 1) > terms
 
 
 def _is_free(node: Node, bank: str) -> bool:

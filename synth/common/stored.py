@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+KINDS = {"layer": str, "number": int, "name": str, "program": str, "bits": int, "units": list}
 OTHER = "what is written of it by common values is not its program"
+
+
+def are_rows(found: object) -> bool:
+    """Whether these are the rows of common values that `programs.json` holds."""
+    rows = found if isinstance(found, list) else [None]
+    return all(
+        isinstance(row, dict) and all(isinstance(row.get(k), kind) for k, kind in KINDS.items())
+        for row in rows
+    )
 
 
 def read_by(common: Sequence[Row], row: Row) -> list[Row]:
