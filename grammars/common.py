@@ -64,7 +64,7 @@ def referring(program: Node, value: Node, name: Node, primitives: Mapping[str, P
 
     def _sum(node: Node) -> Node:
         terms, bias = terms_of(node)
-        gain = gain_of(value, dict((atom, weight) for weight, atom in terms))
+        gain = gain_of(value, {atom: weight for weight, atom in terms})
         if gain is not None:
             terms = ((gain, name), *(t for t in terms if t[1] not in value.args))
         if value.op == "linear" and is_sum_of_taps(node):

@@ -106,8 +106,8 @@ class LayerChoice:
         """What the bit stream holds of this layer."""
         units, values = tuple(map(self.kept, self.units)), self.common.values
         if values:
-            said = self.written()
-            units = tuple(u if isinstance(u, Opaque) else p for u, p in zip(units, said, strict=True))
+            pairs = zip(units, self.written(), strict=True)
+            units = tuple(unit if isinstance(unit, Opaque) else said for unit, said in pairs)
         return LayerSource(self.scope, units, self.families, values)
 
     def kept(self, unit: UnitChoice) -> Node | Opaque:

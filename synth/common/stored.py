@@ -1,5 +1,5 @@
-"""Common values in a finished run: which there are, what reads them, and whether they still say what
-the units' programs do. No network and no torch."""
+"""Common values in a finished run: which there are, what reads them, and whether what is written by
+them is still the units' programs. No network and no torch."""
 
 import re
 from collections.abc import Mapping, Sequence

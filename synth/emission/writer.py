@@ -52,9 +52,10 @@ def emit(
 ) -> str:
     """The text of `decompiled.py`: the network with the layers of `choices` as source code.
 
-    `names` are those of all channels that the programs read or are, and of common values; `notes` (how it was made, what
-    was measured) are printed at the top. The same arguments give the same text. ValueError for what
-    cannot be written: a primitive without text, a graph node that is no operation of torch.
+    `names` are those of all channels that the programs read or are, and of common values; `notes`
+    (how it was made, what was measured) are printed at the top. The same arguments give the same
+    text. ValueError for what cannot be written: a primitive without text, a graph node that is no
+    operation of torch.
     """
     return _Emission(network, tuple(choices), grammar, names, notes).text()
 

@@ -189,8 +189,8 @@ def _decided(row: Row) -> str:
 
 
 def print_units(layers: Mapping[str, Sequence[Row]], common: Sequence[Row] = ()) -> None:
-    """A table a layer, a line a unit, and its common values; a narrow terminal gets the columns that
-    matter most."""
+    """A table a layer, a line a unit, and below it its `common` values; a narrow terminal gets the
+    columns that matter most."""
     columns = [c for c in UNIT_COLUMNS if not c.wide or _screen().width >= WIDE]
     for name, rows in layers.items():
         what = "directions" if "bank" in rows[0] else "units"

@@ -94,7 +94,7 @@ def check_same(chosen: LayerChoice) -> None:
     """What is written says what the programs do: spelled out, as text, and as a stream."""
     values, names, bank_ = chosen.common.values, named(chosen), chosen.layer.name
     texts = [format_program(p, names, grammar()) for p in (*values, *chosen.written())]
-    *read_values, = (parse_program(t, names, grammar()) for t in texts[: len(values)])
+    (*read_values,) = (parse_program(t, names, grammar()) for t in texts[: len(values)])
     written = [parse_program(text, names, grammar()) for text in texts[len(values) :]]
     assert tuple(spelled_out(written, read_values, bank_, grammar())) == chosen.programs()
     source = [chosen.source()]
@@ -108,9 +108,8 @@ def test_two_gabors_of_six_units_get_names() -> None:
     before = choice_of(planted())
     after = shared(before)
     assert set(after.common.values) == set(GABORS)
-    assert [p != w for p, w in zip(after.programs(), after.written(), strict=True)] == [
-        *[True] * 6, False, False,
-    ]
+    pairs = zip(after.programs(), after.written(), strict=True)
+    assert [program != said for program, said in pairs] == [True] * 6 + [False] * 2
     assert bits(after) < 0.8 * bits(before)
     assert after.programs() == before.programs() and after.expanded(grammar()) == before.programs()
     check_same(after)
@@ -202,7 +201,7 @@ sums = st.lists(st.tuples(weights, taps), min_size=2, max_size=9).map(linear)
 @st.composite
 def banks(draw: st.DrawFn) -> list[Node]:
     """Units that are made from a few parts, by gains, beside terms of their own."""
-    parts = draw(st.lists(sums, min_size=1, max_size=3)) + [*GABORS]
+    parts = [*draw(st.lists(sums, min_size=1, max_size=3)), *GABORS]
     parts += [call("square", parts[0]), call("mul", parts[0], parts[-1])]
     gains = st.sampled_from((-1.0, 0.25, 0.5, 1.0, 2.0, 3.0))
     some = st.lists(st.tuples(gains, st.sampled_from(parts)), min_size=1, max_size=4)
@@ -223,7 +222,7 @@ def test_any_bank_says_the_same_in_no_more_bits(programs: list[Node]) -> None:
 
 
 def test_names_that_do_not_pay_for_all_layers_are_not_given() -> None:
-    """That values are shared is said of every layer, a bit each: what is saved has to outweigh it."""
+    """That values are shared is said of every layer, a bit each; what is saved outweighs it."""
     own = [unit([(0.5 + i / 4, GABORS[0]), (0.25, EDGES[i])]) for i in range(3)]
     pays, other = choice_of([*own]), choice_of([const(0.5), const(0.25)])
     saved = bits(pays) - bits(shared(pays))
