@@ -13,7 +13,7 @@ from grammars.evaluation import argument_sorts
 from grammars.primitive import Primitive
 from grammars.program import Node, Sort, exact_product, is_sum_of_taps, linear, tap, terms_of
 from grammars.scope import COMMON
-from grammars.siblings import expand
+from grammars.siblings import expand, references
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,16 @@ class Common:
 def reading(bank: str, number: int) -> Node:
     """A reading of the common value `number` of a bank."""
     return tap(f"{bank}{COMMON}", number)
+
+
+def numbers_read(program: Node, values: Sequence[Node], bank: str) -> set[int]:
+    """The common values that a program reads, those that one reads by another included."""
+    found, todo = set[int](), [program]
+    while todo:
+        new = {*references(todo.pop(), f"{bank}{COMMON}")} - found
+        found |= new
+        todo += [values[number] for number in new]
+    return found
 
 
 def spelled_out(

@@ -15,7 +15,7 @@ from synth.banks import bank_rows
 from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.chain import Progress, Searched, search
 from synth.common.choose import with_common
-from synth.common.records import common_figures, common_rows, written_of
+from synth.common.records import common_figures, common_rows, written_rows
 from synth.controls import random_program, shuffled
 from synth.deep.report import deep_figures
 from synth.direction_report import direction_figures
@@ -131,12 +131,13 @@ def program_rows(
     by_unit = {(p.layer, p.channel): p for p in proofs}
     rows = []
     for choice in searched.point.choices:
+        written = written_rows(choice, records)
         for unit in choice.units:
             proof = by_unit[choice.layer.name, unit.channel]
             name = names.of(choice.layer.name, unit.channel)
             terms = None if unit.program is None else count_terms(unit.program)
             row = {"layer": choice.layer.name, "name": name} | records.unit(unit)
-            row |= written_of(choice, unit.channel, records)
+            row |= written.get(unit.channel, {})
             rows.append(finite(row | {"terms": terms} | verdict_row(proof)))
     sources = {bank: names.stem(la.source) for la, bank in banks}
     renamed = {a: b for a, b in pairs if a != b}

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from grammars.coding import program_bits, value_bits
-from grammars.common import Common
+from grammars.common import Common, numbers_read
 from grammars.grammar import Grammar
-from grammars.scope import COMMON
-from grammars.siblings import references
 from synth.assembly import LayerChoice, source_bits
 from synth.common.alike import alike
 from synth.common.said import Said
@@ -23,7 +21,8 @@ def with_common(choices: Sequence[LayerChoice], grammar: Grammar) -> tuple[Layer
     """
     plain = tuple(replace(choice, common=Common()) for choice in choices)
     found = tuple(replace(choice, common=common_of(choice, grammar)) for choice in plain)
-    if source_bits(found, grammar) >= source_bits(plain, grammar):
+    shared = any(choice.common.values for choice in found)
+    if not shared or source_bits(found, grammar) >= source_bits(plain, grammar):
         return plain
     return tuple(_priced(choice, grammar) for choice in found)
 
@@ -55,7 +54,7 @@ def _shorter(said: Said) -> Said | None:
         less, named = said.shorter(one.value, one.texts)
         if less > saved:
             best, saved = named, less
-    return best if best.bits < said.bits else None
+    return best if best is not said and best.bits < said.bits else None
 
 
 def _priced(choice: LayerChoice, grammar: Grammar) -> LayerChoice:
@@ -67,8 +66,9 @@ def _priced(choice: LayerChoice, grammar: Grammar) -> LayerChoice:
     together = {channel for family in choice.families for channel in family}
     alone = [u.channel for u in choice.units if u.program is not None and u.channel not in together]
     bits = {channel: program_bits(said[channel], scope, grammar) for channel in alone}
+    reads = {channel: numbers_read(said[channel], values, name) for channel in alone}
     for number, value in enumerate(values):
-        readers = [c for c in alone if number in references(said[c], f"{name}{COMMON}")]
+        readers = [channel for channel in alone if number in reads[channel]]
         own = value_bits(value, choice.scope.with_common(number), grammar)
         for place, channel in enumerate(readers):
             bits[channel] += own // len(readers) + (place < own % len(readers))

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from grammars.coding import value_bits
-from grammars.common import Common, spelled_out
+from grammars.common import Common, numbers_read, spelled_out
 from grammars.grammar import Grammar
 from grammars.program import Node
 from grammars.scope import COMMON
-from grammars.siblings import references
 from grammars.text import parse_program
 from synth.assembly import LayerChoice, source_bits
 from synth.records import Records
@@ -20,10 +19,11 @@ Row = dict[str, Any]
 def common_figures(choices: Sequence[LayerChoice], grammar: Grammar) -> Row | None:
     """How many common values there are, how many units read them, and the bits that they save; None
     where nothing is shared."""
-    values = sum(len(choice.common.values) for choice in choices)
-    if not values:
+    sharing = [choice for choice in choices if choice.common.values]
+    if not sharing:
         return None
-    pairs = ((p, s) for c in choices for p, s in zip(c.programs(), c.written(), strict=True))
+    values = sum(len(choice.common.values) for choice in sharing)
+    pairs = ((p, s) for c in sharing for p, s in zip(c.programs(), c.written(), strict=True))
     plain = [replace(choice, common=Common()) for choice in choices]
     saved = source_bits(plain, grammar) - source_bits(choices, grammar)
     return {"values": values, "units": sum(p != s for p, s in pairs), "bits_saved": saved}
@@ -31,11 +31,12 @@ def common_figures(choices: Sequence[LayerChoice], grammar: Grammar) -> Row | No
 
 def common_rows(choices: Sequence[LayerChoice], records: Records) -> Iterator[Row]:
     """A row for each common value: its layer and number there, what it is called and says, its bits
-    and the units that read it by its name."""
+    and the units that read it, by its name or by another value's."""
     for choice in choices:
-        bank, said = choice.layer.name, choice.written()
-        for number, value in enumerate(choice.common.values):
-            readers = [c for c, p in enumerate(said) if number in references(p, f"{bank}{COMMON}")]
+        bank, values = choice.layer.name, choice.common.values
+        reads = [numbers_read(p, values, bank) for p in choice.written()] if values else []
+        for number, value in enumerate(values):
+            readers = [channel for channel, own in enumerate(reads) if number in own]
             scope = choice.scope.with_common(number)
             yield {
                 "layer": bank,
@@ -47,10 +48,12 @@ def common_rows(choices: Sequence[LayerChoice], records: Records) -> Iterator[Ro
             }
 
 
-def written_of(choice: LayerChoice, channel: int, records: Records) -> Row:
-    """What is written in the place of a unit's program, where that is not its text."""
-    program, said = choice.units[channel].program, choice.written()[channel]
-    return {} if program is None or program == said else {"written": records.text(said)}
+def written_rows(choice: LayerChoice, records: Records) -> dict[int, Row]:
+    """By channel what is written in the place of a unit's program, where that is not its text."""
+    if not choice.common.values:
+        return {}
+    triples = zip(choice.units, choice.programs(), choice.written(), strict=True)
+    return {u.channel: {"written": records.text(said)} for u, p, said in triples if p != said}
 
 
 def names_in(rows: Sequence[Row]) -> dict[tuple[str, int], str]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from grammars.common import numbers_read
 from grammars.grammar import Grammar
 from grammars.hoist import ROWS
 from grammars.interpreters.affine import TapKey
 from grammars.program import Node, tap, walk
-from grammars.scope import COMMON
 from grammars.siblings import references
 from synth.assembly import LayerChoice, bank_module
 from synth.bank_module import BankModule
@@ -129,13 +129,10 @@ class Plan:
 
     @cached_property
     def values(self) -> Mapping[int, Node]:
-        """The common values that lines read, or values behind them, by number."""
-        found: dict[int, Node] = {}
-        for number, value in reversed([*enumerate(self.choice.common.values)]):
-            programs = (*self.lines.values(), *found.values())
-            if any(number in references(p, f"{self.layer.name}{COMMON}") for p in programs):
-                found[number] = value
-        return dict(sorted(found.items()))
+        """The common values that lines read, by number."""
+        values, bank = self.choice.common.values, self.layer.name
+        read = (numbers_read(line, values, bank) for line in self.lines.values() if values)
+        return {number: values[number] for number in sorted(set().union(*read))}
 
     @property
     def texts(self) -> tuple[Node, ...]:

@@ -175,6 +175,24 @@ def test_trees_of_formulas_and_names_within_names(tmp_path: Path) -> None:
     assert of(after, tmp_path).error(torch.randn(2, 3, 12, 12)) <= 1e-6
 
 
+def test_values_that_values_alone_read(tmp_path: Path) -> None:
+    """Two large products get names, and then a gabor of both, which no unit reads by its name."""
+    one, two = GABORS
+    squares = [
+        call("square", call("mul", EDGES[i], linear([(0.5, two)], i + 0.75))) for i in (6, 7)
+    ]
+    large = [call("mul", one, square) for square in squares]
+    units = [unit([(0.5 + i / 4, large[i % 2]), (0.25, EDGES[i])]) for i in range(6)]
+    after = shared(choice_of([*units]))
+    numbers = [references(p, "0:common") for p in (*after.common.values, *after.written())]
+    unread = {*range(len(after.common.values))}.difference(*numbers[-6:])
+    assert unread
+    counts = 3 + 1 + (len(after.common.values) + 1).bit_length() * 2 - 1
+    assert sum(u.bits for u in after.units) + counts == bits(after)
+    check_same(after)
+    assert of(after, tmp_path).error(torch.randn(2, 3, 12, 12)) <= 1e-6
+
+
 def test_families_are_left_alone() -> None:
     """Members are written by their table, whatever they share with other units."""
     programs = planted()
