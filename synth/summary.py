@@ -54,6 +54,8 @@ def summarise(
         found = validated(job, choices, searched.ranges)
     with watch.stage("controls"):
         controls = _controls(job, searched, store, watch, progress)
+    common = common_figures(choices, job.grammar)
+    saved = common["bits_saved"] if common else 0
     figures = {
         **_verdict(job, searched, found),
         **coverage(choices, beside=beside),
@@ -65,8 +67,8 @@ def summarise(
         **_proved(choices, proofs),
         **_validation(found),
         "operating_points": _operating_points(searched),
-        "common": common_figures(choices, job.grammar),
-        "joint": joint_figures(searched.assembled, searched.point),
+        "common": common,
+        "joint": joint_figures(searched.assembled, searched.point, apart=saved),
         "directions": direction_figures(job, choices, searched.directions),
         "deep": deep_figures(job, choices, searched.deep),
         "discrete": discrete_figures(job, choices, searched.deep),
