@@ -228,7 +228,7 @@ def banks(draw: st.DrawFn) -> list[Node]:
     return [unit([*a, *b], draw(weights)) for a, b in terms]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(banks())
 def test_any_bank_says_the_same_in_no_more_bits(programs: list[Node]) -> None:
     """Names change no program, and no stream gets longer."""
