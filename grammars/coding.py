@@ -36,12 +36,14 @@ class LayerSource:
     """The source of one layer: a program, or the weights, for each unit.
 
     `families` are groups of channels, sorted and apart from each other, whose programs have one
-    shape and are written together.
+    shape and are written together. `common` are the values that the programs of other units may
+    read (`grammars.common`), each over the columns and those before it.
     """
 
     scope: Scope
     units: tuple[Node | Opaque, ...]
     families: tuple[Family, ...] = ()
+    common: tuple[Node, ...] = ()
 
 
 def encode(layers: Iterable[LayerSource], grammar: Grammar) -> BitWriter:
@@ -62,18 +64,35 @@ def _written(writer: BitWriter, layers: Iterable[LayerSource], grammar: Grammar)
     layers = tuple(layers)
     for layer in layers:
         _check(layer)
-    _write_user_primitives(writer, (u for la in layers for u in la.units), grammar)
+    sharing = any(layer.common for layer in layers)
+    sources = (part for la in layers for part in (*la.common, *la.units))
+    _write_user_primitives(writer, sources, grammar, sharing=sharing)
     writer.gamma(sum(len(layer.families) for layer in layers))
     for number, layer in enumerate(layers):
         for family in layer.families:
             writer.bits(number, width_of(len(layers)))
             _write_family(writer, layer, family, grammar)
     for layer in layers:
+        if sharing:
+            _write_common(writer, layer, grammar)
+        scope = layer.scope.with_common(len(layer.common))
         together = {channel for family in layer.families for channel in family}
         for channel, unit in enumerate(layer.units):
             if channel not in together:
-                Writer(writer, layer.scope.of(channel), grammar).unit(unit)
+                Writer(writer, scope.of(channel), grammar).unit(unit)
     return writer
+
+
+def _write_common(writer: BitWriter, layer: LayerSource, grammar: Grammar) -> None:
+    """How many common values a layer has, and each of them."""
+    writer.gamma(len(layer.common))
+    for number, value in enumerate(layer.common):
+        Writer(writer, layer.scope.with_common(number), grammar).value(value)
+
+
+def _read_common(reader: BitReader, scope: Scope, grammar: Grammar) -> tuple[Node, ...]:
+    scopes = (scope.with_common(number) for number in range(reader.gamma()))
+    return tuple(Reader(reader, scope, grammar).value() for scope in scopes)
 
 
 def _write_family(writer: BitWriter, layer: LayerSource, family: Family, grammar: Grammar) -> None:
@@ -104,7 +123,7 @@ def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[Laye
     Raises EOFError for a stream that ends early and KeyError for a user primitive that is unknown.
     """
     reader = BitReader(data)
-    _read_user_primitives(reader, grammar)
+    sharing = _read_user_primitives(reader, grammar)
     families: list[list[Family]] = [[] for _ in scopes]
     known: list[dict[int, Node]] = [{} for _ in scopes]
     for _ in range(reader.gamma()):
@@ -114,11 +133,13 @@ def decode(data: bytes, scopes: Sequence[Scope], grammar: Grammar) -> tuple[Laye
         known[number] |= programs
     layers = []
     for scope, own, found in zip(scopes, families, known, strict=True):
+        common = _read_common(reader, scope, grammar) if sharing else ()
+        reads = scope.with_common(len(common))
         units = tuple(
-            found[c] if c in found else Reader(reader, scope.of(c), grammar).unit()
+            found[c] if c in found else Reader(reader, reads.of(c), grammar).unit()
             for c in range(scope.channels)
         )
-        layers.append(LayerSource(scope, units, tuple(own)))
+        layers.append(LayerSource(scope, units, tuple(own), common))
     return tuple(layers)
 
 
@@ -151,6 +172,13 @@ def program_bits(program: Node, scope: Scope, grammar: Grammar) -> int:
     """
     counter = BitCounter()
     Writer(counter, scope, grammar).unit(program)
+    return len(counter)
+
+
+def value_bits(value: Node, scope: Scope, grammar: Grammar) -> int:
+    """The length of one common value in the stream; `scope` has those before it."""
+    counter = BitCounter()
+    Writer(counter, scope, grammar).value(value)
     return len(counter)
 
 
@@ -187,22 +215,33 @@ def _check(layer: LayerSource) -> None:
         raise ValueError(f"some unit of {scope.bank!r} is in two families")
     if any(isinstance(layer.units[channel], Opaque) for channel in together):
         raise ValueError(f"a family of {scope.bank!r} has a unit without a program")
+    if layer.common and scope.groups > 1:
+        raise ValueError(f"units of {scope.bank!r} read groups of columns, and no common values")
 
 
 def _write_user_primitives(
-    writer: BitWriter, units: Iterable[Node | Opaque], grammar: Grammar
+    writer: BitWriter,
+    units: Iterable[Node | Opaque],
+    grammar: Grammar,
+    *,
+    sharing: bool = False,
 ) -> None:
+    """How many are used, and their sources; a number above all that there are says that layers have
+    common values, which costs the others nothing."""
     programs = (u for u in units if isinstance(u, Node))
     used = {n.op for p in programs for n in walk(p)} if grammar.user else ()
     mine = [p for p in grammar.user if p.name in used]
-    writer.gamma(len(mine))
+    writer.gamma(len(mine) + sharing * (len(grammar.user) + 1))
     for primitive in mine:
         writer.text(primitive.name)
         writer.text(primitive.fingerprint)
 
 
-def _read_user_primitives(reader: BitReader, grammar: Grammar) -> None:
-    for _ in range(reader.gamma()):
+def _read_user_primitives(reader: BitReader, grammar: Grammar) -> bool:
+    """Whether layers have common values."""
+    sharing, count = divmod(reader.gamma(), len(grammar.user) + 1)
+    for _ in range(count):
         name, source = reader.text(), reader.text()
         if grammar[name].fingerprint != source:
             raise KeyError(f"the stream was written with another source of primitive {name!r}")
+    return bool(sharing)

@@ -31,6 +31,10 @@ class Reader:
         weights = tuple(self.source.float32() for _ in self.top.scope.columns)
         return Opaque(weights, self.source.float32())
 
+    def value(self) -> Node:
+        """A common value."""
+        return self.node(self.top)
+
     def node(self, here: Context) -> Node:
         op = self.source.word(here.grammar.meanings_for(here.sort))
         if op == "tap":

@@ -1,12 +1,15 @@
 """What a program may read: the columns of its layer, then its siblings; and where taps stand among
 them, by number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from grammars.program import PRE, Node, bank, tap
 
 Column = tuple[str, int, int, int]
+
+COMMON = ":common"
+"""Suffix of the bank of a layer's common values (`grammars.common`)."""
 
 
 @dataclass(frozen=True)
@@ -15,17 +18,23 @@ class Scope:
 
     `columns` are (bank, channel, dy, dx) in the order of the layer's patches; `bank` is the layer's
     own and has `channels` units. In a layer of several `groups` a unit reads the columns of its
-    group alone (`of`), and what it says is written in that narrower scope.
+    group alone (`of`), and what it says is written in that narrower scope. So many `common` values
+    may be read as well, which stand behind the columns: a sum comes to them from its last tap.
     """
 
     bank: str
     channels: int
     columns: tuple[Column, ...]
     groups: int = 1
+    common: int = 0
 
     def of(self, channel: int) -> "Scope":
         """What unit `channel` may read."""
         return self._parts[channel * self.groups // self.channels]
+
+    def with_common(self, common: int) -> "Scope":
+        """The same with so many common values."""
+        return self if common == self.common else replace(self, common=common)
 
     @cached_property
     def _parts(self) -> tuple["Scope", ...]:
@@ -52,7 +61,8 @@ class Scope:
     def sources(self) -> "Alphabet":
         """What taps that are read at offsets are numbered by: channels, then siblings."""
         channels = tuple(dict.fromkeys((b, c, 0, 0) for b, c, _, _ in self.columns))
-        return Alphabet((*channels, *self.keys[len(self.columns) :]), len(channels))
+        siblings = self.keys[len(self.columns) + self.common :]
+        return Alphabet((*channels, *siblings), len(channels))
 
     @cached_property
     def taps(self) -> tuple[Node, ...]:
@@ -63,7 +73,8 @@ class Scope:
     def index(self) -> dict[Column, int]:
         """The position of every readable tap."""
         own = [(b, c, 0, 0) for b in (self.bank, f"{self.bank}{PRE}") for c in range(self.channels)]
-        return {key: i for i, key in enumerate((*self.columns, *own))}
+        common = [(f"{self.bank}{COMMON}", i, 0, 0) for i in range(self.common)]
+        return {key: i for i, key in enumerate((*self.columns, *common, *own))}
 
     @cached_property
     def keys(self) -> tuple[Column, ...]:

@@ -38,6 +38,10 @@ class Writer:
         for value in (*unit.weights, unit.bias):
             self.out.float32(value)
 
+    def value(self, value: Node) -> None:
+        """A common value."""
+        self.node(value, self.top)
+
     def node(self, node: Node, here: Context) -> None:
         self.out.code(here.words[node.op])
         if node.op == "tap":

@@ -1,7 +1,7 @@
 """Chosen programs put in the place of units: one module a layer, and the network around them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from grammars.coding import (
     program_bits,
     stream_bits,
 )
+from grammars.common import Common
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
@@ -60,16 +61,27 @@ class UnitChoice:
 
 @dataclass(frozen=True, eq=False)
 class LayerChoice:
-    """The chosen source of one layer, a choice for each of its units in order."""
+    """The chosen source of one layer, a choice for each of its units in order.
+
+    `common` are values that programs share (`synth.common`): they change how the layer is written,
+    and nothing that it computes.
+    """
 
     layer: Layer
     scope: Scope
     units: tuple[UnitChoice, ...]
+    common: Common = field(default_factory=Common)
 
     def programs(self) -> tuple[Node, ...]:
         """Every unit as a program; an opaque unit is its own weights."""
         pairs = ((u.program, u.channel) for u in self.units)
         return tuple(p if p is not None else own_program(self.layer, c) for p, c in pairs)
+
+    def written(self) -> tuple[Node, ...]:
+        """`programs()` as they are written, by the names of common values."""
+        together = {channel for family in self.families for channel in family}
+        programs, said = enumerate(self.programs()), self.common.written
+        return tuple(p if c in together else said.get(p, p) for c, p in programs)
 
     def expanded(self, grammar: Grammar) -> tuple[Node, ...]:
         """`programs()` free of references to siblings."""
@@ -92,7 +104,11 @@ class LayerChoice:
 
     def source(self) -> LayerSource:
         """What the bit stream holds of this layer."""
-        return LayerSource(self.scope, tuple(map(self.kept, self.units)), self.families)
+        units, values = tuple(map(self.kept, self.units)), self.common.values
+        if values:
+            pairs = zip(units, self.written(), strict=True)
+            units = tuple(unit if isinstance(unit, Opaque) else said for unit, said in pairs)
+        return LayerSource(self.scope, units, self.families, values)
 
     def kept(self, unit: UnitChoice) -> Node | Opaque:
         """What the bit stream holds of one unit."""

@@ -11,6 +11,8 @@ from typing import Any
 from synth.assembly import LayerChoice, source_bits
 from synth.backends import connected
 from synth.choice import Chooser, Point
+from synth.common.choose import with_common
+from synth.common.records import names_in, read_common
 from synth.deep.search import DeepPrograms, search_deep
 from synth.direction_search import DirectionPrograms, search_directions
 from synth.emission import emit, save_weights
@@ -22,7 +24,7 @@ from synth.footprint import check_memory
 from synth.job import Job
 from synth.leftovers import working
 from synth.multiplier import search_points
-from synth.naming import readable_names
+from synth.naming import names_given
 from synth.network import Network
 from synth.picking import Criteria
 from synth.points import assembled_points, kept_points
@@ -150,8 +152,7 @@ def write_results(
     from synth.summary import notes_of, program_rows
 
     out, choices = job.config.out, searched.point.choices
-    plain = job.records.names
-    records = job.named(readable_names(choices, job.grammar, {*plain, *plain.stems, *job.grammar}))
+    records = job.named(names_given(choices, job.records.names, job.grammar))
     names = records.names
     (out / "summary.json").unlink(missing_ok=True)  # it comes back last: a run with it is whole
     text = emit(job.network, choices, job.grammar, names, notes=notes_of(job, summary))
@@ -171,7 +172,8 @@ def write_results(
 
 
 def _proved(job: Job, searched: Searched) -> tuple[Searched, list[UnitProof]]:
-    """Proofs of the choice, after every refuted program has been taken back."""
+    """Proofs of the choice, after every refuted program has been taken back; what is left has its
+    common values named."""
     choices, proofs = settled(
         searched.point.choices,
         searched.ranges,
@@ -179,6 +181,7 @@ def _proved(job: Job, searched: Searched) -> tuple[Searched, list[UnitProof]]:
         max_error=job.criteria.max_error,
         jobs=job.config.run.jobs,
     )
+    choices = with_common(choices, job.grammar)
     point = replace(searched.point, choices=choices, bits=source_bits(choices, job.grammar))
     return replace(searched, points=(*searched.points[:-1], point)), proofs
 
@@ -188,10 +191,14 @@ def load_choices(job: Job, folder: Path) -> tuple[LayerChoice, ...]:
     path = folder / "programs.json"
     by_layer: dict[str, list[dict[str, Any]]] = {}
     try:
-        for row in json.loads(path.read_text(encoding="utf-8"))["units"]:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        for row in stored["units"]:
             by_layer.setdefault(row["layer"], []).append(row)
         called = {(r["layer"], r["channel"]): r["name"] for rows in by_layer.values() for r in rows}
-        return job.named(called).read_choices(by_layer, job.network.layers)
+        common = stored.get("common", [])
+        records = job.named(called | names_in(common))
+        choices = records.read_choices(by_layer, job.network.layers)
+        return tuple(read_common(c, by_layer[c.layer.name], common, records) for c in choices)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} holds no programs of this network: {error}") from error
 

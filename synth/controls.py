@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from grammars.coding import program_bits
+from grammars.common import Common
 from grammars.grammar import Grammar
 from grammars.primitive import Parameter, Real
 from grammars.program import PRE, Node, Sort, Value, leaves, linear, tap, taps_of, terms_of
@@ -95,7 +96,7 @@ def random_program(
             drawn = _drawn_unit(choice, unit, grammar, generator, ahead)
             ahead += drawn.bits - unit.bits
             units.append(drawn)
-        result.append(replace(choice, units=tuple(units)))
+        result.append(replace(choice, units=tuple(units), common=Common()))
     return result
 
 

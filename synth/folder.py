@@ -10,6 +10,7 @@ from typing import Any
 
 from synth.by_hand.edits import FILE_NAME as EDITS
 from synth.by_hand.edits import hand_rows
+from synth.common.stored import altered, are_rows
 from synth.errors import InputError, nearest
 from synth.packing import unpacked
 from synth.store import COSTS, DIRECTION_FRONT, FRONT, Store
@@ -54,7 +55,8 @@ class Finished:
     `rows` are those of programs.json, `directions` those of directions.json, if there is one.
     `sources` is what programs call the whole bank that a layer reads, and `renamed` has the names
     that stand for those of layer and channel, under which the store keeps its fronts. `banks` says
-    how the layers hang together (`synth.banks`); runs of older versions have none.
+    how the layers hang together (`synth.banks`); runs of older versions have none. `common` are the
+    values that units of a layer share (`synth.common`).
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Finished:
     sources: Mapping[str, str] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     banks: tuple[Row, ...] = ()
+    common: tuple[Row, ...] = ()
 
     @cached_property
     def grammar(self) -> Any:
@@ -183,8 +186,10 @@ def open_run(folder: Path) -> Finished:
     if (path := folder / DIRECTIONS).exists():
         directions = _rows(path, "directions", _read(path), _OF_DIRECTIONS)
     sources, renamed = (programs.get(key) or {} for key in ("sources", "renamed"))
-    banks = tuple(programs.get("banks") or ())
-    return Finished(folder, summary, rows, directions, sources, renamed, banks)
+    banks, common = tuple(programs.get("banks") or ()), programs.get("common") or []
+    if not are_rows(common):
+        raise InputError(f"{folder / 'programs.json'} is damaged: run the same command again.")
+    return Finished(folder, summary, rows, directions, sources, renamed, banks, tuple(common))
 
 
 def written(folder: Path) -> tuple[str, ...]:
@@ -201,12 +206,13 @@ def check_run(run: Finished) -> tuple[list[str], list[tuple[str, str]]]:
     """(accepted units, rejected units with a reason) of a run folder.
 
     The checker decides on the certificates; here, every program that is claimed proved must have
-    one that speaks of this very program and this ε.
+    one that speaks of this very program and this ε, and what is written of a unit by common values
+    must be its program.
     """
     from oracles.checker import check
 
     report = check(run.folder)
-    refused = dict(report.rejected)
+    refused = dict(report.rejected) | altered(run)
     proved = [
         r for r in run.claims if r["verdict"] == "proved" and r.get("trust") not in UNCERTIFIED
     ]

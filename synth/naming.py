@@ -11,7 +11,9 @@ from itertools import count
 import numpy as np
 
 from grammars.grammar import Grammar
+from grammars.names import Names
 from grammars.program import Node, terms_of
+from grammars.scope import COMMON
 from grammars.siblings import pre_of
 from synth.assembly import LayerChoice, UnitChoice
 from synth.kernels.slots import Slots, slots_of
@@ -35,6 +37,33 @@ def readable_names(
                 name = next(n for n in _numbered(word, first) if n not in used)
                 used.add(name)
                 found[choice.layer.name, unit.channel] = name
+    return found
+
+
+def names_given(
+    choices: Sequence[LayerChoice], names: Names, grammar: Grammar
+) -> dict[tuple[str, int], str]:
+    """Names for units that have one and for common values, beside `names` of layer and channel."""
+    taken = {*names, *names.stems, *grammar}
+    units = readable_names(choices, grammar, taken)
+    return units | common_names(choices, names, {*taken, *units.values()})
+
+
+def common_names(
+    choices: Sequence[LayerChoice], names: Names, taken: Collection[str]
+) -> dict[tuple[str, int], str]:
+    """Names for the common values of layers, after the layer and the kernel or operation that they
+    are: `conv1_gabor_1`, `fc1_sum_2`; all different and none of `taken`."""
+    found: dict[tuple[str, int], str] = {}
+    used = set(taken)
+    for choice in choices:
+        bank = choice.layer.name
+        for number, value in enumerate(choice.common.values):
+            word = value.args[0].op if value.op == "conv" else value.op
+            stem = f"{names.stem(bank)}_{'sum' if word == 'linear' else WORDS.get(word, word)}"
+            name = next(n for n in (f"{stem}_{i}" for i in count(1)) if n not in used)
+            used.add(name)
+            found[f"{bank}{COMMON}", number] = name
     return found
 
 

@@ -5,8 +5,10 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from grammars.common import spelled_out
 from grammars.names import Names
 from grammars.program import Node
+from grammars.scope import COMMON
 from grammars.siblings import expand
 from grammars.text import format_program, parse_program
 from synth.errors import InputError
@@ -33,6 +35,7 @@ class Reread:
 
     def __init__(self, run: "Finished", layer: str) -> None:
         self.rows, self.grammar = run.layers[layer], run.grammar
+        self.common = [row for row in run.common if row["layer"] == layer]
         self.own = f"units of {layer}"
         self.known: dict[str, Any] = run.certified["layers"][layer]
         channels, texts = self.known["channels"], self.known["names"]
@@ -40,6 +43,7 @@ class Reread:
         self.bank = run.sources.get(layer) or names[0].removesuffix("_0")
         given = {(self.bank, channel): name for channel, name in names.items()}
         given |= {(self.own, row["channel"]): row["name"] for row in self.rows}
+        given |= {(f"{self.own}{COMMON}", row["number"]): row["name"] for row in self.common}
         self.names = Names({self.bank: channels}, given=given)
 
     @cached_property
@@ -51,6 +55,12 @@ class Reread:
     def program(self, channel: int) -> Node:
         """What stands in a unit's place."""
         return parse_program(self.rows[channel]["program"], self.names, self.grammar)
+
+    def is_written_so(self, channel: int) -> bool:
+        """Whether what is written of a unit by common values is its program."""
+        texts = [*(row["program"] for row in self.common), self.rows[channel]["written"]]
+        *values, said = (parse_program(text, self.names, self.grammar) for text in texts)
+        return spelled_out([said], values, self.own, self.grammar) == [self.program(channel)]
 
     def plain(self, channel: int) -> Node:
         """The same free of siblings and kernels."""

@@ -14,6 +14,8 @@ from synth.assembly import LayerChoice, Status, assemble, original_bits, source_
 from synth.banks import bank_rows
 from synth.baselines import entropy_bits, pruned_at, rounded_at
 from synth.chain import Progress, Searched, search
+from synth.common.choose import with_common
+from synth.common.records import common_figures, common_rows, written_rows
 from synth.controls import random_program, shuffled
 from synth.deep.report import deep_figures
 from synth.direction_report import direction_figures
@@ -52,6 +54,8 @@ def summarise(
         found = validated(job, choices, searched.ranges)
     with watch.stage("controls"):
         controls = _controls(job, searched, store, watch, progress)
+    common = common_figures(choices, job.grammar)
+    saved = common["bits_saved"] if common else 0
     figures = {
         **_verdict(job, searched, found),
         **coverage(choices, beside=beside),
@@ -63,7 +67,8 @@ def summarise(
         **_proved(choices, proofs),
         **_validation(found),
         "operating_points": _operating_points(searched),
-        "joint": joint_figures(searched.assembled, searched.point),
+        "common": common,
+        "joint": joint_figures(searched.assembled, searched.point, apart=saved),
         "directions": direction_figures(job, choices, searched.directions),
         "deep": deep_figures(job, choices, searched.deep),
         "discrete": discrete_figures(job, choices, searched.deep),
@@ -119,7 +124,8 @@ def program_rows(
     """`programs.json`: every unit with its program, errors and verdict, under the records' names.
 
     Beside them `sources`, what the bank that a layer reads is called as a whole, `renamed`, which
-    names stand for those of layer and channel, and `banks`, how the layers hang together.
+    names stand for those of layer and channel, `banks`, how the layers hang together, and `common`,
+    the values that units share, if there are any.
     """
     plain, names = job.records.names, records.names
     banks = [(c.layer, c.layer.name) for c in searched.point.choices]
@@ -127,15 +133,18 @@ def program_rows(
     by_unit = {(p.layer, p.channel): p for p in proofs}
     rows = []
     for choice in searched.point.choices:
+        written = written_rows(choice, records)
         for unit in choice.units:
             proof = by_unit[choice.layer.name, unit.channel]
             name = names.of(choice.layer.name, unit.channel)
             terms = None if unit.program is None else count_terms(unit.program)
             row = {"layer": choice.layer.name, "name": name} | records.unit(unit)
+            row |= written.get(unit.channel, {})
             rows.append(finite(row | {"terms": terms} | verdict_row(proof)))
     sources = {bank: names.stem(la.source) for la, bank in banks}
     renamed = {a: b for a, b in pairs if a != b}
-    together = {"banks": bank_rows(job.network, names)}
+    common = [*common_rows(searched.point.choices, records)]
+    together = {"banks": bank_rows(job.network, names)} | ({"common": common} if common else {})
     return {"units": rows, "sources": sources, "renamed": renamed} | together
 
 
@@ -231,8 +240,9 @@ def _shuffled(
 
     found = search(job, network, store, apart, criteria=criteria, kind=CONTROL_FRONT, progress=told)
     point = found.point
+    choices = with_common(point.choices, job.grammar)
     return {
-        "bits_shuffled_control": source_bits(point.choices, job.grammar),
+        "bits_shuffled_control": source_bits(choices, job.grammar),
         "shuffled_control": {"kl": point.kl, "at_equal_kl": point.kl <= criteria.max_kl}
         | {"units": coverage(point.choices)["units"]},
     }

@@ -9,6 +9,7 @@ from grammars.program import Node, count_terms
 from oracles.claims import Refuted
 from synth.assembly import LayerChoice, Status, UnitChoice, source_bits
 from synth.by_hand.edits import HAND
+from synth.common.choose import with_common
 from synth.engine import UnitEvidence
 from synth.evidence import LayerEvidence, gather
 from synth.figures import finite
@@ -125,7 +126,8 @@ class Edit:
         self, choices: Sequence[LayerChoice], select: Validation, held_out: Validation
     ) -> Row:
         """The whole network with the program in place."""
-        bits = source_bits(choices, self.job.grammar) + self.beside
+        shared = with_common(choices, self.job.grammar)
+        bits = source_bits(shared, self.job.grammar) + self.beside
         keys = ("verdict", "agreement", "kl_mean", "accuracy_change")
         of = {"select": select, "held_out": held_out}
         return {"bits": bits} | {

@@ -33,19 +33,22 @@ def show(folder: Path, unit: str | None, as_json: bool) -> None:
         _show_unit(found, what, as_json)
         return
     layers = found.layers if what is None else {what: found.layers[what]}
-    print_json(layers) if as_json else print_units(layers)
+    print_json(layers) if as_json else print_units(layers, found.common)
 
 
 def _show_unit(found: "Finished", row: Row, as_json: bool) -> None:
+    from synth.common.stored import read_by
     from synth.shown.drawing import kernels_of, print_kernels
     from synth.shown.edit import print_written
     from synth.shown.tables import print_json, print_unit
 
     front, costs, kernels = found.front(row), found.costs(row), kernels_of(found, row)
+    common = read_by(found.common, row)
     if as_json:
-        print_json({**row, "front": front, "engines": costs, "kernels": kernels})
+        shared = {"common": common} if common else {}
+        print_json({**row, **shared, "front": front, "engines": costs, "kernels": kernels})
         return
-    print_unit(row, front, costs)
+    print_unit(row, front, costs, common)
     print_written(front)
     if kernels is not None:
         print_kernels(kernels)

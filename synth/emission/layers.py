@@ -9,6 +9,7 @@ from grammars.evaluation import argument_sorts
 from grammars.grammar import Grammar
 from grammars.names import Names
 from grammars.program import PRE, Node, Sort, taps_of, walk
+from grammars.scope import COMMON
 from grammars.siblings import references
 from grammars.templates import Template, template_of
 from grammars.text import format_program
@@ -61,11 +62,21 @@ class LayerWriter:
         return {u: over_maps(p, self.plan.grammar) for u, p in self.plan.lines.items()}
 
     @cached_property
+    def values(self) -> Mapping[int, Node]:
+        """The common values of the plan in the same way."""
+        return {n: over_maps(v, self.plan.grammar) for n, v in self.plan.values.items()}
+
+    @property
+    def _every(self) -> tuple[Node, ...]:
+        """All that has a statement."""
+        return (*self.values.values(), *self.lines.values())
+
+    @cached_property
     def reading(self) -> Reading:
         """Without a window where no line needs one."""
         layer, grammar = self.layer, self.plan.grammar
         plain = layer.geometry == Geometry((1, 1))
-        plain = plain and not any(_reads_atoms(p, grammar) for p in self.lines.values())
+        plain = plain and not any(_reads_atoms(p, grammar) for p in self._every)
         unread = not self._channels and not self._slides
         kind = Columns if plain or (self._flat and unread) else Windows
         return kind(layer, self.source, self.ranks, self.support["channels"])
@@ -73,7 +84,7 @@ class LayerWriter:
     @cached_property
     def _slides(self) -> bool:
         """Kernels slide over the source."""
-        return any(has_kernels(p, self.plan.grammar) for p in self.lines.values())
+        return any(has_kernels(p, self.plan.grammar) for p in self._every)
 
     @property
     def _flat(self) -> bool:
@@ -84,9 +95,9 @@ class LayerWriter:
     def _channels(self) -> list[int]:
         """The channels of the source that lines read; ValueError for a tap of another bank."""
         layer = self.layer
-        taps = {t for p in self.lines.values() for t in taps_of(p)}
+        taps = {t for p in self._every for t in taps_of(p)}
         foreign = {str(t["bank"]) for t in taps}
-        foreign -= {layer.source, layer.name, f"{layer.name}{PRE}", STORED, MAPS}
+        foreign -= {layer.source, layer.name, f"{layer.name}{PRE}", self._common, STORED, MAPS}
         if foreign:
             raise ValueError(
                 f"programs of {layer.name!r} read {', '.join(sorted(foreign))}, but the layer "
@@ -113,7 +124,8 @@ class LayerWriter:
     def all_names(self) -> Names:
         """Names of the taps that lines read."""
         own, source = self.layer, (self.layer.source, self.layer.in_shape[0])
-        pairs = ((b, c) for b, n in (source, (own.name, own.units)) for c in range(n))
+        pairs = [(b, c) for b, n in (source, (own.name, own.units)) for c in range(n)]
+        pairs += [(self._common, number) for number in self.values]
         rows = {(STORED, row): name for row, name in self._rows.items()}
         own_names = {key: self.names.of(*key) for key in pairs}
         return Names({}, given=own_names | rows | map_names(source[1]))
@@ -122,7 +134,7 @@ class LayerWriter:
         """The whole function."""
         lines = [f"def {self.function}({self.source}):", docstring(self._doc())]
         lines += [*self._kernels(), *self._fields(), *self._stored()]
-        lines += [*self._constants(), *self._units()]
+        lines += [*self._values(), *self._constants(), *self._units()]
         return "\n".join([*lines, *self._result()])
 
     def _doc(self) -> Iterator[str]:
@@ -156,6 +168,11 @@ class LayerWriter:
             yield stored_text(self.plan, self.names, units)
             rows = stored_rows(self.layer, self.plan.module, list(self._rows))
             yield self.reading.named(list(self._rows.values()), rows)
+
+    def _values(self) -> Iterator[str]:
+        """A statement for each value that units have in common."""
+        for number, value in self.values.items():
+            yield assign(self.names.of(self._common, number), self._text(value))
 
     def _constants(self) -> Iterator[str]:
         """Units of equal value in one assignment; they come first, for siblings may read them."""
@@ -225,6 +242,11 @@ class LayerWriter:
             return f"torch.stack({units}, 1)"
         arguments = ", ".join([units, self.source, *map(str, self.reading.size)])
         return f"{self.support['stack']}({arguments})"
+
+    @property
+    def _common(self) -> str:
+        """The bank of the common values."""
+        return f"{self.layer.name}{COMMON}"
 
     def _name(self, unit: int) -> str:
         return self.names.of(self.layer.name, unit)

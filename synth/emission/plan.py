@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from grammars.common import numbers_read
 from grammars.grammar import Grammar
 from grammars.hoist import ROWS
 from grammars.interpreters.affine import TapKey
@@ -119,17 +120,25 @@ class Plan:
     def lines(self) -> Mapping[int, Node]:
         """What the line of each other unit says."""
         together = {unit for block in self.blocks for unit in block.units}
-        programs, instead = self.choice.programs(), {*self.stored, *self._untold}
+        programs, instead = self.choice.written(), {*self.stored, *self._untold}
         return {
             unit: self._forms[unit].stored() if unit in instead else programs[unit]
             for unit in range(self.layer.units)
             if unit not in together
         }
 
+    @cached_property
+    def values(self) -> Mapping[int, Node]:
+        """The common values that lines read, by number."""
+        values, bank = self.choice.common.values, self.layer.name
+        read = (numbers_read(line, values, bank) for line in self.lines.values() if values)
+        return {number: values[number] for number in sorted(set().union(*read))}
+
     @property
     def texts(self) -> tuple[Node, ...]:
         """Every program that is written."""
-        return (*(block.skeleton for block in self.blocks), *self.lines.values())
+        skeletons = (block.skeleton for block in self.blocks)
+        return (*skeletons, *self.values.values(), *self.lines.values())
 
     @cached_property
     def _forms(self) -> Mapping[int, Form]:

@@ -52,9 +52,10 @@ def emit(
 ) -> str:
     """The text of `decompiled.py`: the network with the layers of `choices` as source code.
 
-    `names` are those of all channels that the programs read or are; `notes` (how it was made, what
-    was measured) are printed at the top. The same arguments give the same text. ValueError for what
-    cannot be written: a primitive without text, a graph node that is no operation of torch.
+    `names` are those of all channels that the programs read or are, and of common values; `notes`
+    (how it was made, what was measured) are printed at the top. The same arguments give the same
+    text. ValueError for what cannot be written: a primitive without text, a graph node that is no
+    operation of torch.
     """
     return _Emission(network, tuple(choices), grammar, names, notes).text()
 
@@ -109,6 +110,8 @@ class _Emission:
             "Each unit is one assignment, named after its layer and its channel; forward runs all "
             "layers."
         )
+        if any(plan.values for plan in self.plans.values()):
+            yield "What several units of a layer have in common is computed once, before them."
         if any(is_kernel(primitive) for primitive in self.primitives):
             yield (
                 "Kernels are tables of weights by position, which conv cuts to the window of its "

@@ -82,7 +82,8 @@ def _page(run: Finished, layer: str, pages: UnitPages) -> LayerPage:
     source = run.sources.get(layer) or rows[0].get("source")
     what = "directions" if "bank" in rows[0] else "units"
     families = family_cards(rows, pages.programs)
-    body = {"units": units, "families": families, "links": pages.words(rows)}
+    common = [dict(row) for row in run.common if row["layer"] == layer]
+    body = {"units": units, "families": families, "common": common, "links": pages.words(rows)}
     return LayerPage(_head(layer, source, what, rows, units), packed(finite(body)))
 
 
@@ -124,7 +125,7 @@ def _deep(run: Finished, links: Links) -> Iterator[LayerPage]:
         own = [_deep_row(name, row) for row in rows]
         pages = UnitPages(run, links)
         units = [pages.unit(row, front=row["front"]) for row in own]
-        body = {"units": units, "families": [], "links": pages.words(own)}
+        body = {"units": units, "families": [], "common": [], "links": pages.words(own)}
         yield LayerPage(_head(name, source, "units", own, units), packed(finite(body)))
 
 

@@ -50,6 +50,7 @@ class UnitPages:
             "verdict": row["verdict"],
             "epsilon": rounded(float(Fraction(row["epsilon"]))),
             "family": row.get("family"),
+            "written": row.get("written"),
             "facts": [[name, text] for name, text in self._facts(row).items()],
             "front": [_candidate(one) for one in found],
             "sources": self.links.sources.get(row["name"], []),

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from synth.common.stored import common_lines, common_row
 from synth.joint.display import joint_rows
 
 Row = Mapping[str, Any]
@@ -104,6 +105,7 @@ def source_rows(summary: Row) -> dict[str, str]:
         **_family_row(summary.get("families") or ()),
         "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
         f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
+        **common_row(summary.get("common")),
         **joint_rows(summary.get("joint")),
         **_shuffled_row(summary),
         "programs": f"{summary['accepted_programs']}: {claims}; "
@@ -186,8 +188,9 @@ def _decided(row: Row) -> str:
     return f"unknown: {row['reason']}"
 
 
-def print_units(layers: Mapping[str, Sequence[Row]]) -> None:
-    """A table a layer, a line a unit; a narrow terminal gets the columns that matter most."""
+def print_units(layers: Mapping[str, Sequence[Row]], common: Sequence[Row] = ()) -> None:
+    """A table a layer, a line a unit, and below it its `common` values; a narrow terminal gets the
+    columns that matter most."""
     columns = [c for c in UNIT_COLUMNS if not c.wide or _screen().width >= WIDE]
     for name, rows in layers.items():
         what = "directions" if "bank" in rows[0] else "units"
@@ -199,12 +202,17 @@ def print_units(layers: Mapping[str, Sequence[Row]]) -> None:
         for row in rows:
             table.add_row(*(column.cell(row) for column in columns))
         _show(table)
+        if shared := [row for row in common if row["layer"] == name]:
+            _show(_pairs(common_lines(shared)))
 
 
-def print_unit(row: Row, front: Sequence[Row], costs: Sequence[Row]) -> None:
-    """One unit: what was chosen and what is claimed of it, what the engines took, and its front."""
+def print_unit(
+    row: Row, front: Sequence[Row], costs: Sequence[Row], common: Sequence[Row] = ()
+) -> None:
+    """One unit: what was chosen and what is claimed of it, the common values that it is written by,
+    what the engines took, and its front."""
     asked = {f"engine {cost['engine']}": cost_text(cost) for cost in costs}
-    _show(_pairs(unit_rows(row) | asked))
+    _show(_pairs(unit_rows(row) | common_lines(common) | asked))
     if not front:
         print("It was not searched, so it has no front.")
         return
@@ -286,7 +294,7 @@ def _styled(text: str, kind: str) -> Text:
 UNIT_COLUMNS = (
     _Column("unit", lambda r: _called(r)),
     _Column("status", lambda r: _styled(r["status"], r["status"])),
-    _Column("program", lambda r: r["program"] or "its own weights"),
+    _Column("program", lambda r: r.get("written") or r["program"] or "its own weights"),
     _Column("terms", lambda r: number(r["terms"]), number=True, wide=True),
     _Column("bits", lambda r: str(r["bits"]), number=True),
     _Column("FVU local", lambda r: number(r["fvu_local"]), number=True, wide=True),
@@ -316,6 +324,7 @@ def unit_rows(row: Row) -> dict[str, str]:
         what: f"{_called(row)}, {place} {row['channel']} of {of}",
         "status": row["status"],
         "program": row["program"] or "its own weights",
+        **({"written as": row["written"]} if row.get("written") else {}),
         "terms, bits": f"{number(row['terms'])}, {row['bits']}",
         "FVU": f"{number(row['fvu_local'])} local, {number(row['fvu_in_situ'])} in situ (select)",
         "engine": row["engine"],

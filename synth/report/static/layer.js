@@ -12,6 +12,7 @@ function layerPage(head, body) {
     pictured.length ? section("Kernels", el("p", { class: "hint" },
       "Unit, program and difference, each unit on its own scale: blue below zero, red above."),
       el("div", { class: "gallery" }, pictured.map(kernelCard))) : null,
+    body.common.length ? section("Common values", body.common.map((value) => commonValue(value, body))) : null,
     body.families.length ? section("Families", body.families.map((card) => familyCard(card, body))) : null,
   ];
 }
@@ -20,6 +21,13 @@ function kernelCard(unit) {
   return el("a", { class: "card", href: unitHref(unit.name) },
     el("strong", {}, unit.name), kernelRow(unit.kernels, unit.name),
     el("small", {}, `±${number(unit.kernels.scale)}`));
+}
+
+// A value that units share, and which they are.
+function commonValue(value, body) {
+  return el("div", {},
+    programBlock(`${value.name} = ${value.program}`, body.links),
+    linkList(`${whole(value.bits)} bits, read by`, value.units));
 }
 
 function familyCard(card, body) {

@@ -3,7 +3,7 @@
 const COLUMNS = [
   { key: "name", title: "unit", cell: (u) => el("a", { href: unitHref(u.name) }, u.name) },
   { key: "status", title: "status", cell: (u) => badge(u.status) },
-  { key: "program", title: "program", cell: (u) => el("code", {}, shortened(u.program ?? u.instead, 240)) },
+  { key: "program", title: "program", cell: (u) => el("code", {}, shortened(u.written ?? u.program ?? u.instead, 240)) },
   { key: "bits", title: "bits", figure: true, cell: (u) => whole(u.bits) },
   { key: "fvu_in_situ", title: "FVU in situ", figure: true, cell: (u) => number(u.fvu_in_situ) },
   { key: "bound", title: "proved bound", figure: true, cell: (u) => number(u.bound) },
