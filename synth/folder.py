@@ -203,9 +203,9 @@ def check_run(run: Finished) -> tuple[list[str], list[tuple[str, str]]]:
     The checker decides on the certificates; here, every program that is claimed proved must have
     one that speaks of this very program and this ε.
     """
-    from oracles.checker import check
+    from oracles.cover_checker import check_all
 
-    report = check(run.folder)
+    report = check_all(run.folder)
     refused = dict(report.rejected)
     proved = [
         r for r in run.claims if r["verdict"] == "proved" and r.get("trust") not in UNCERTIFIED
