@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from oracles.claims import Box, Claim, HeadForm, Proved
+from oracles.claims import Box, Certificate, Claim, HeadForm, Proved
 from oracles.covers import Cover
 
 UNITS_FILE = "units.safetensors"
@@ -150,11 +150,6 @@ def _certificate(unit: CertifiedUnit, layers: Mapping[str, CertifiedLayer]) -> d
     found = unit.proof.certificate
     if found is None or unit.proof.trust != "checked":
         raise ValueError(f"the proof of {unit.label} has no certificate; prove it with prove_layer")
-    shown = (
-        {"covers": [*map(_cover, found.covers)]}
-        if found.covers
-        else {"multipliers": [str(m) for m in found.multipliers]}
-    )
     return {
         "unit": unit.label,
         "layer": unit.layer,
@@ -164,8 +159,15 @@ def _certificate(unit: CertifiedUnit, layers: Mapping[str, CertifiedLayer]) -> d
         "domain": unit.claim.domain,
         "epsilon": str(unit.claim.epsilon),
         "bound": str(unit.proof.bound),
-        **shown,
+        **shown(found),
     }
+
+
+def shown(certificate: Certificate) -> dict[str, object]:
+    """The numbers of a certificate, as the file has them."""
+    if certificate.covers:
+        return {"covers": [*map(_cover, certificate.covers)]}
+    return {"multipliers": [str(m) for m in certificate.multipliers]}
 
 
 def _cover(cover: Cover) -> dict[str, object]:

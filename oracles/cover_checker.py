@@ -151,6 +151,7 @@ class Covered(Layer):
         """A bound of |unit − program| over the box; each is ((op, params, …), affine map)."""
         if "covers" not in certificate:
             return super().bound(unit, program, certificate)
+        need("multipliers" not in certificate, "it has covers and multipliers")
         ways = zip(((unit, program), (program, unit)), certificate["covers"], strict=True)
         found = max(ZERO, *(self.covered(*way, cover) for way, cover in ways))
         claimed = fraction(certificate["bound"])
