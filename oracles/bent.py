@@ -45,9 +45,10 @@ def prove_bent(unit: Affine, program: Affine, box: Box, epsilon: Fraction) -> Ve
     if replayed > epsilon:
         return Refuted(point, below(replayed))
     goal = _goal(highest, float(epsilon))
-    covers, sides = [_cover(plane, goal) for plane in planes], [Side.of(unit), Side.of(program)]
-    pairs = zip((sides, sides[::-1]), covers, strict=True)
-    bound = max(Fraction(0), *(covered_bound(*pair, box, cover) for pair, cover in pairs))
+    covers = [_cover(plane, goal) for plane in planes]
+    one, other = Side.of(unit), Side.of(program)
+    bounds = covered_bound(one, other, box, covers[0]), covered_bound(other, one, box, covers[1])
+    bound = max(Fraction(0), *bounds)
     if bound <= epsilon:
         if {unit.head.op, program.head.op} & {*JUMPS}:  # the checker knows no limits
             return Proved("enclosed", bound)

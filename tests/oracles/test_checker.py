@@ -54,7 +54,7 @@ def test_the_checker_of_covers_needs_only_the_other(folder, tmp_path):
     package = tmp_path / "oracles"
     package.mkdir()
     for module in (checker, cover_checker):
-        path = Path(module.__file__)
+        path = Path(str(module.__file__))
         (package / path.name).write_text(path.read_text())
     command = [sys.executable, "-E", "-S", "-m", "oracles.cover_checker", str(folder)]
     good = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
