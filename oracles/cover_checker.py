@@ -22,21 +22,21 @@ ZERO, ONE, THREE = Fraction(0), Fraction(1), Fraction(3)
 NEAR, SLACK = Fraction(1, 2**80), Fraction(1, 2**60)
 DENSITY = Fraction("0.39894228040143267793994605993439")  # 1/√(2π), of the normal one at 0
 
-# Where h has kinks, and between them at most |h''| and |h'''|; where it has stopped falling, and
-# where it rises; its least value. A head that never falls has none of the last three.
+# Kinks of h; bounds of its second and third derivative between them; up to where it falls, and from
+# where on it rises; no more than its least value. A head that never falls has none of these three.
 Bend = namedtuple("Bend", ["kinks", "second", "third", "falls", "rises", "least"])
 RISING = -math.inf, -math.inf, None
 BENDS = {
     "identity": Bend((), ZERO, ZERO, *RISING),
     "hardsigmoid": Bend((-THREE, THREE), ZERO, None, *RISING),
     "hardswish": Bend((-THREE, THREE), ONE / 3, None, -1.5, -1.5, Fraction("-0.375")),
-    "sigmoid": Bend((), Fraction("0.0963"), Fraction("0.125"), *RISING),
-    "tanh": Bend((), Fraction("0.7699"), Fraction("2"), *RISING),
-    "silu": Bend(
+    "sigmoid": Bend((), Fraction("0.0963"), Fraction("0.125"), *RISING),  # 1/(6√3) and 1/8
+    "tanh": Bend((), Fraction("0.7699"), Fraction("2"), *RISING),  # 4/(3√3) and 2
+    "silu": Bend(  # 1/2, and 0.30818 at ±1.04
         *((), Fraction("0.5"), Fraction("0.3083")),
         *(Fraction("-1.2784645428"), Fraction("-1.2784645427"), Fraction("-0.2784645428")),
     ),
-    "gelu": Bend(
+    "gelu": Bend(  # 2φ(0) = 0.79788, and 0.77877 at ±0.79
         *((), Fraction("0.798"), Fraction("0.779")),
         *(Fraction("-0.7517915247"), Fraction("-0.7517915246"), Fraction("-0.1699712075")),
     ),
@@ -76,9 +76,10 @@ def share(op, x):
     z = x * x / 2 if op == "gelu" else abs(x)
     if z > 72:  # exp(-72) < 2^-103
         return Fraction(x > 0)
+    grown = series(z, 0)
     if op == "gelu":  # Φ(x) = 1/2 + φ(x)·(x + x³/3 + x⁵/(3·5) + …)
-        return ONE / 2 + DENSITY * x * series(z, 1) / series(z, 0)
-    return (series(z, 0) if x > 0 else ONE) / (ONE + series(z, 0))
+        return ONE / 2 + DENSITY * x * series(z, 1) / grown
+    return (grown if x > 0 else ONE) / (ONE + grown)
 
 
 def value(head, x, side):
