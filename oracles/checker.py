@@ -189,11 +189,11 @@ def check(folder: Path, kind: type = Layer) -> Report:
     return report
 
 
-def print_and_exit(report):
+def print_and_exit(report, judged=""):
     lines = [f"REJECTED {unit}: {reason}" for unit, reason in report.rejected]
-    print(*lines, f"{len(report.accepted)} accepted, {len(lines)} rejected", sep="\n")
+    print(*lines, f"{len(report.accepted)} accepted, {len(lines)} rejected{judged}", sep="\n")
     sys.exit(bool(lines))
 
 
 if __name__ == "__main__":
-    print_and_exit(check(Path(sys.argv[1])))
+    print_and_exit(check(Path(sys.argv[1])), " of those without covers")
