@@ -121,7 +121,7 @@ def test_small_differences_have_bounds_as_near():
 
 
 def test_sums_of_many_columns_are_covered_whole():
-    """Floats that point at cells are off by the roundings of a thousand terms: cells reach as far."""
+    """Floats that find cells are off by the roundings of a thousand terms: cells reach as far."""
     rng = np.random.default_rng(0)
     for head in map(head_form, ("sigmoid", "gelu")):
         weights = rng.normal(size=1000) / 8
