@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.corruptions import CORRUPT  # noqa: E402  (the repository is not a package)
 from benchmarks.planted import recover  # noqa: E402
 from benchmarks.report import Report  # noqa: E402
-from oracles.checker import check  # noqa: E402
+from oracles.cover_checker import check_all  # noqa: E402
 from synth.folder import RESULT_FILES  # noqa: E402
 
 NETWORKS = ("digits_mlp100", "digits_cnn")
@@ -83,7 +83,7 @@ def _network(report: Report, network: str, out: Path, jobs: int) -> None:
 
 def _certificates(report: Report, network: str, run: Path, seed: int) -> None:
     """The checker accepts what the run wrote, and none of fifty corruptions of it."""
-    honest = check(run)
+    honest = check_all(run)
     total = len(honest.accepted) + len(honest.rejected)
     accepted = len(honest.accepted)
     report.check(f"{network}: certificates accepted", accepted, str(total), accepted == total)
@@ -97,7 +97,7 @@ def _certificates(report: Report, network: str, run: Path, seed: int) -> None:
         unit = victim["unit"]
         CORRUPT[number % len(CORRUPT)](victim, live)
         path.write_text(json.dumps(document), encoding="utf-8")
-        rejected += unit not in check(run).accepted
+        rejected += unit not in check_all(run).accepted
     path.write_text(text, encoding="utf-8")
     name, holds = f"{network}: corrupted certificates rejected", rejected == CORRUPTIONS
     report.check(name, rejected, str(CORRUPTIONS), holds)

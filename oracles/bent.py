@@ -10,11 +10,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from oracles.cells import Cell, Cover, Side, covered_bound
+from oracles.cells import Side, covered_bound
 from oracles.claims import (
     JUMPS,
     Affine,
     Box,
+    Certificate,
     Proved,
     Refuted,
     Unknown,
@@ -22,6 +23,7 @@ from oracles.claims import (
     below,
     gap_at,
 )
+from oracles.covers import Cell, Cover
 from oracles.heads import float_head
 from oracles.plane import Chain, Plane
 
@@ -42,12 +44,15 @@ def prove_bent(unit: Affine, program: Affine, box: Box, epsilon: Fraction) -> Ve
     replayed = gap_at(unit, program, point)
     if replayed > epsilon:
         return Refuted(point, below(replayed))
-    bound, goal = Fraction(0), _goal(highest, float(epsilon))
-    for plane in planes:
-        sides = Side.of(plane.outer), Side.of(plane.inner)
-        bound = max(bound, covered_bound(*sides, box, _cover(plane, goal)))
+    goal = _goal(highest, float(epsilon))
+    covers = [_cover(plane, goal) for plane in planes]
+    one, other = Side.of(unit), Side.of(program)
+    bounds = covered_bound(one, other, box, covers[0]), covered_bound(other, one, box, covers[1])
+    bound = max(Fraction(0), *bounds)
     if bound <= epsilon:
-        return Proved("enclosed", bound)
+        if {unit.head.op, program.head.op} & {*JUMPS}:  # the checker knows no limits
+            return Proved("enclosed", bound)
+        return Proved("checked", bound, Certificate(covers=tuple(covers)))
     gap = f"{below(replayed):.9g} <= sup <= {below(bound):.9g}, epsilon {below(epsilon):.9g}"
     return Unknown(f"cells do not tell: {gap}")
 
@@ -68,8 +73,7 @@ def _goal(highest: float, epsilon: float) -> float:
 
 def _cover(plane: Plane, goal: float) -> Cover:
     """Cells of which each has a bound below the goal, if so many will do."""
-    low, high = plane.bottom.a[0], plane.bottom.a[-1]
-    hair = 2.0**-50 * max(abs(low), abs(high), 2.0**-900, high - low, *_sizes(plane.outer))
+    low, high, hair = plane.bottom.a[0], plane.bottom.a[-1], plane.hair
     kinks = (float(kink) for kink in plane.bends[0].kinks)
     ends = np.array([low - hair, *sorted(k for k in kinks if low < k < high), high + hair])
     starts, ends, done = ends[:-1], ends[1:], []
@@ -85,10 +89,6 @@ def _cover(plane: Plane, goal: float) -> Cover:
             break
     done.sort()
     return Cover(float(done[0][0]), tuple(cell for _, _, cell in done))
-
-
-def _sizes(affine: Affine) -> tuple[float, ...]:
-    return abs(affine.bias), float(np.abs(affine.weights).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +108,10 @@ class _Cells:
         slopes, offsets = _edge(plane.bottom, middle)
         sides = np.ones(len(starts), dtype=np.int64)
         if turn is not None:
+            margin = 1e-9 + 4 * plane.hair
             above = _edge(plane.top, middle)
-            rises = _ends_of(np.minimum, slopes, offsets, starts, ends) >= float(turn[1]) + 1e-9
-            falls = _ends_of(np.maximum, *above, starts, ends) <= float(turn[0]) - 1e-9
+            rises = _ends_of(np.minimum, slopes, offsets, starts, ends) >= float(turn[1]) + margin
+            falls = _ends_of(np.maximum, *above, starts, ends) <= float(turn[0]) - margin
             sides = np.where(rises, 1, np.where(falls, -1, 0))
             slopes, offsets = np.where(falls & ~rises, above, (slopes, offsets))
         return cls(plane, starts, ends, sides, slopes, offsets)

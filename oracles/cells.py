@@ -12,7 +12,8 @@ of its values there, if |g''| <= K: by the bounds of the second derivatives of h
 heads by how little they differ, |g''| <= |1 − m²|·C + m²·T·|a − a'| with the bound T of the third.
 
 Any cells that cover all a bound the difference. `covered_bound` rechecks them, with heads enclosed
-in balls and all else in exact arithmetic; floats find the cells (`bent.py`).
+in balls and all else in exact arithmetic; floats find the cells (`bent.py`). They are the
+certificate, which cover_checker.py checks with enclosures of its own.
 """
 
 from collections.abc import Iterator
@@ -24,31 +25,11 @@ from math import ceil
 
 from oracles.claims import SMOOTH, Affine, Box, HeadForm
 from oracles.closed_form import ExactMap, largest
+from oracles.covers import Cell, Cover
 from oracles.heads import Bend, bend_of, enclosed
 
 GRID = 64  # bits behind the point to which the bound of a smooth head is rounded up
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A line that bounds what is taken away, while the other pre-activation a is at most `end`.
-
-    H is the maximum over the domain of side·(multiplier·a − a'). With side 1, a' never lies below
-    multiplier·a − H; with side −1, never above multiplier·a + H. Side 0 takes the head's least
-    value and no line.
-    """
-
-    end: float
-    side: int
-    multiplier: Fraction
-
-
-@dataclass(frozen=True)
-class Cover:
-    """Cells from `start` on, without gaps, over all pre-activations of one side."""
-
-    start: float
-    cells: tuple[Cell, ...]
+CARE = Fraction(1, 2**77)  # the checker's enclosures of two smooth heads are not wider together
 
 
 @dataclass(frozen=True)
@@ -156,7 +137,10 @@ def _side_must_fit(bend: Bend, line: _Line, start: Fraction, end: Fraction) -> N
 
 def _apart(outer: Side, inner: Side, line: _Line, at: Fraction, inside: Fraction) -> Fraction:
     """An upper bound of g at one number, from the side of `inside`."""
+    if line.side and outer.bend.third is not None and line.at(at) == at and _alike(outer, inner):
+        return Fraction(0)
     above = enclosed(outer.head, at, inside)[1]
+    above += CARE if {outer.head.op, inner.head.op} & {*SMOOTH} else 0
     if not line.side:
         return above - inner.bend.least
     return above - enclosed(inner.head, line.at(at), line.at(inside))[0]
@@ -167,11 +151,11 @@ def _curvature(outer: Side, inner: Side, line: _Line, start: Fraction, end: Frac
     first, second, square = outer.bend.curvature, inner.bend.curvature, line.slope**2
     apart = first + (square * second if line.side else 0)
     third = outer.bend.third
-    if third is None or not line.side or _form(outer.head) != _form(inner.head):
+    if third is None or not line.side or not _alike(outer, inner):
         return apart
     distance = max(abs(a - line.at(a)) for a in (start, end))
     return min(apart, abs(1 - square) * first + square * third * distance)
 
 
-def _form(head: HeadForm) -> tuple[object, ...]:
-    return head.op, head.params
+def _alike(outer: Side, inner: Side) -> bool:
+    return (outer.head.op, outer.head.params) == (inner.head.op, inner.head.params)

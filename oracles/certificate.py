@@ -1,4 +1,4 @@
-"""Certificates on disk: what checker.py needs to check the bounds of a run, and nothing else.
+"""Certificates on disk: what the checkers need to check the bounds of a run, and nothing else.
 
 ``units.safetensors`` holds, for each layer with O units of n inputs, the numbers that the claims
 speak of: ``<layer>.weight`` float32 (O, n), ``<layer>.bias`` float32 (O,), and the box of the
@@ -13,17 +13,20 @@ inputs ``<layer>.lower`` and ``<layer>.upper``, float64 (n,).
                         "heads": [{"op": name, "params": {name: float}}, ...] one a unit}},
      "certificates": [{"unit": "<layer>[<channel>]", "layer": name, "channel": integer,
                        "head": {"op", "params"}, "program": text, "domain": name,
-                       "epsilon": "p/q", "bound": "p/q", "multipliers": ["p/q"] * 4}]}
+                       "epsilon": "p/q", "bound": "p/q", and "multipliers": ["p/q"] * 4 or
+                       "covers": [{"start": float, "cells": [[end, side, slope], ...]}] * 2}]}
 
 The weight column of the tap (channel, dy, dx) is ``(channel * len(rows) + rows.index(dy)) *
 len(columns) + columns.index(dx)``, so n = C * len(rows) * len(columns). Floats denote the exact
-dyadic number that they are. The multipliers are those of closed_form.py, in its order. A program's
-text is valid Python: taps ``identifier`` or ``shift(identifier, dy=1, dx=-1)`` (either keyword may
-be missing), their products with a number (of one sign at most) in either order, ``+``, ``-`` and
-parentheses, and at most one head around it all: relu(a), abs(a), leaky_relu(a, slope=s),
-prelu(a, slope=s), clip(a, low=l, high=h), sigmoid(a), tanh(a), gelu(a), silu(a), hardsigmoid(a),
-hardswish(a); or a bare number. References to siblings must have been expanded, and kernels written
-out as the taps of the layer's window.
+dyadic number that they are. The multipliers are those of closed_form.py, in its order, for
+checker.py. The covers are those of cells.py, for cover_checker.py: of unit − program, then of
+program − unit; a cell goes from the end of the one before to its own. A program's text is valid
+Python: taps ``identifier`` or ``shift(identifier, dy=1, dx=-1)`` (either keyword may be missing),
+their products with a number (of one sign at most) in either order, ``+``, ``-`` and parentheses,
+and at most one head around it all: relu(a), abs(a), leaky_relu(a, slope=s), prelu(a, slope=s),
+clip(a, low=l, high=h), sigmoid(a), tanh(a), gelu(a), silu(a), hardsigmoid(a), hardswish(a); or a
+bare number. References to siblings must have been expanded, and kernels written out as the taps of
+the layer's window.
 """
 
 import hashlib
@@ -35,7 +38,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from oracles.claims import Box, Claim, HeadForm, Proved
+from oracles.claims import Box, Certificate, Claim, HeadForm, Proved
+from oracles.covers import Cover
 
 UNITS_FILE = "units.safetensors"
 CERTIFICATES_FILE = "certificates.json"
@@ -143,7 +147,8 @@ def _head(head: HeadForm) -> dict[str, object]:
 def _certificate(unit: CertifiedUnit, layers: Mapping[str, CertifiedLayer]) -> dict[str, object]:
     if unit.layer not in layers or not 0 <= unit.channel < len(layers[unit.layer].heads):
         raise ValueError(f"no unit {unit.label} among the layers {sorted(layers)}")
-    if unit.proof.certificate is None or unit.proof.trust != "checked":
+    found = unit.proof.certificate
+    if found is None or unit.proof.trust != "checked":
         raise ValueError(f"the proof of {unit.label} has no certificate; prove it with prove_layer")
     return {
         "unit": unit.label,
@@ -153,6 +158,18 @@ def _certificate(unit: CertifiedUnit, layers: Mapping[str, CertifiedLayer]) -> d
         "program": unit.program,
         "domain": unit.claim.domain,
         "epsilon": str(unit.claim.epsilon),
-        "bound": str(unit.proof.certificate.bound),
-        "multipliers": [str(m) for m in unit.proof.certificate.multipliers],
+        "bound": str(unit.proof.bound),
+        **shown(found),
     }
+
+
+def shown(certificate: Certificate) -> dict[str, object]:
+    """The numbers of a certificate, as the file has them."""
+    if certificate.covers:
+        return {"covers": [*map(_cover, certificate.covers)]}
+    return {"multipliers": [str(m) for m in certificate.multipliers]}
+
+
+def _cover(cover: Cover) -> dict[str, object]:
+    cells = [[cell.end, cell.side, float(cell.multiplier)] for cell in cover.cells]
+    return {"start": cover.start, "cells": cells}

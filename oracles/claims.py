@@ -18,6 +18,7 @@ from typing import Literal, NoReturn
 import numpy as np
 
 from grammars.codes import common_exponent
+from oracles.covers import Cover
 
 # Bounds the error of a smooth head at a in float64, and of the difference of two (a few 2^-53);
 # times 1 + |a| for those that grow with a.
@@ -218,19 +219,20 @@ class _NoTruthValue:
 
 @dataclass(frozen=True)
 class Certificate:
-    """One multiplier for each of the four problems of closed_form.py: enough to recheck `bound`."""
+    """What it takes to recheck a bound: one multiplier for each of the four problems of
+    closed_form.py, or a cover of unit − program and one of program − unit, for cells.py."""
 
-    multipliers: tuple[Fraction, ...]
-    bound: Fraction
+    multipliers: tuple[Fraction, ...] = ()
+    covers: tuple[Cover, ...] = ()
 
 
 @dataclass(frozen=True)
 class Proved(_NoTruthValue):
     """The claim holds and `bound` <= epsilon bounds the difference.
 
-    `checked`: by exact arithmetic with a certificate, whose own bound may be wider; `enclosed`: by
-    ball or exact arithmetic without one; `tried`: every point of a finite domain was evaluated in
-    exact arithmetic; `solver`: on the word of a solver.
+    `checked`: by exact or ball arithmetic, with a certificate; `enclosed`: without one; `tried`:
+    every point of a finite domain was evaluated in exact arithmetic; `solver`: on the word of a
+    solver.
     """
 
     trust: Literal["checked", "enclosed", "tried", "solver"]

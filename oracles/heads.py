@@ -37,11 +37,13 @@ class Bend:
     least: Fraction = Fraction(0)
 
 
-def _smooth(curvature: int, third: int, turn: int = 0, least: int = 0) -> Bend:
-    """Derivatives in 1024ths, rounded up; a turn and the least value in 2^-30, rounded down."""
-    ends = (Fraction(turn, 1 << 30), Fraction(turn + 1, 1 << 30)) if turn else None
-    derivatives = Fraction(curvature, 1024), Fraction(third, 1024)
-    return Bend((), *derivatives, ends, Fraction(least, 1 << 30))
+def _smooth(curvature: str, third: str, *turn: str) -> Bend:
+    """Decimals: derivatives rounded up; numbers around a turn, and the least value rounded down."""
+    derivatives = Fraction(curvature), Fraction(third)
+    if not turn:
+        return Bend((), *derivatives)
+    falls, rises, least = map(Fraction, turn)
+    return Bend((), *derivatives, (falls, rises), least)
 
 
 _ZERO, _SIX = Fraction(0), (Fraction(-3), Fraction(3))
@@ -55,10 +57,12 @@ _BENDS: Mapping[str, Bend] = MappingProxyType(
         "sign": Bend((_ZERO,)),
         "hardsigmoid": Bend(_SIX),
         "hardswish": Bend(_SIX, Fraction(1, 3), None, _LOWEST, Fraction(-3, 8)),
-        "sigmoid": _smooth(99, 128),  # at most 1/(6√3) at ±1.317, and 1/8 at 0
-        "tanh": _smooth(789, 2048),  # 4/(3√3) at ±0.659, and 2 at 0
-        "silu": _smooth(512, 316, -1372740851, -298999027),  # 1/2 at 0, and 0.3082 at ±1.04
-        "gelu": _smooth(818, 798, -807230003, -182505195),  # 2φ(0), and 0.7788 at ±0.74
+        "sigmoid": _smooth("0.0963", "0.125"),  # at most 1/(6√3) at ±1.317, and 1/8 at 0
+        "tanh": _smooth("0.7699", "2"),  # 4/(3√3) at ±0.659, and 2 at 0
+        # 1/2 at 0, and 0.30818 at ±1.04
+        "silu": _smooth("0.5", "0.3083", "-1.2784645428", "-1.2784645427", "-0.2784645428"),
+        # 2φ(0), and 0.77877 at ±0.79
+        "gelu": _smooth("0.798", "0.779", "-0.7517915247", "-0.7517915246", "-0.1699712075"),
     }
 )
 

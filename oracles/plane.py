@@ -6,6 +6,7 @@ along the top.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -60,6 +61,15 @@ class Plane:
     def bends(self) -> tuple[Bend, Bend]:
         """How the two heads bend."""
         return bend_of(self.outer.head), bend_of(self.inner.head)
+
+    @cached_property
+    def hair(self) -> float:
+        """More than what sums of floats are off by, in either pre-activation."""
+        chains = self.bottom, self.top
+        reach = np.abs([point for c in chains for point in (c.first, c.last)]).max(0)
+        sides = self.outer, self.inner
+        sizes = [float(np.abs(s.weights) @ reach) + abs(s.bias) for s in sides]
+        return 2.0**-50 * (len(reach) + 2) * max(2.0**-900, *sizes)
 
     def worst(self, a: np.ndarray) -> np.ndarray:
         """The a' at which the inner head is least, for each a."""

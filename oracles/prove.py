@@ -54,12 +54,11 @@ def prove_layer(
     verdicts: list[Verdict] = []
     for index, (pairing, epsilon) in enumerate(zip(pairings, epsilons, strict=True)):
         pair, part = (units[index], programs[index]), box.of_unit(index)
-        if not isinstance(pairing, Pairing):
+        if not isinstance(pairing, Pairing) or not pairing.tight:
             verdicts.append(prove_bent(*pair, part, epsilon))
             continue
-        decide = _decide if pairing.tight else _enclose
         multipliers, point = bounds.multipliers[index].tolist(), bounds.points[index]
-        verdicts.append(decide(pair, part, pairing, multipliers, point, epsilon))
+        verdicts.append(_decide(pair, part, pairing, multipliers, point, epsilon))
     return verdicts
 
 
@@ -74,44 +73,13 @@ def _decide(
     replayed = gap_at(*pair, point)
     if replayed > epsilon:
         return Refuted(point.copy(), below(replayed))
-    found = _certificate(pair, box, pairing, multipliers, epsilon)
-    if found.bound <= epsilon:
-        return Proved("checked", found.bound, found)
-    gap = f"{below(replayed):.9g} <= sup <= {below(found.bound):.9g}, epsilon {below(epsilon):.9g}"
-    return Unknown(f"lies within rounding: {gap}")
-
-
-def _enclose(
-    pair: tuple[Affine, Affine],
-    box: Box,
-    pairing: Pairing,
-    multipliers: list[float],
-    _: np.ndarray,
-    epsilon: Fraction,
-) -> Verdict:
-    """Cells, and a certificate besides if the heads' Lipschitz constant suffices for one."""
-    verdict = prove_bent(*pair, box, epsilon)
-    found = _certificate(pair, box, pairing, multipliers, epsilon)
-    if found.bound > epsilon:
-        return verdict
-    near = verdict.bound if isinstance(verdict, Proved) else found.bound
-    return Proved("checked", min(near, found.bound), found)
-
-
-def _certificate(
-    pair: tuple[Affine, Affine],
-    box: Box,
-    pairing: Pairing,
-    multipliers: list[float],
-    epsilon: Fraction,
-) -> Certificate:
-    """The closed form's bound in exact arithmetic: with short multipliers if they suffice."""
-    for bits in (SHORT_BITS, None):
+    for bits in (SHORT_BITS, None):  # short multipliers if they suffice
         exact = snap(multipliers, pairing, bits=bits)
-        found = Certificate(exact, exact_bound(*pair, box, exact, pairing))
-        if found.bound <= epsilon:
-            break
-    return found
+        bound = exact_bound(*pair, box, exact, pairing)
+        if bound <= epsilon:
+            return Proved("checked", bound, Certificate(exact))
+    gap = f"{below(replayed):.9g} <= sup <= {below(bound):.9g}, epsilon {below(epsilon):.9g}"
+    return Unknown(f"lies within rounding: {gap}")
 
 
 def prove_program(

@@ -209,9 +209,9 @@ def check_run(run: Finished) -> tuple[list[str], list[tuple[str, str]]]:
     one that speaks of this very program and this ε, and what is written of a unit by common values
     must be its program.
     """
-    from oracles.checker import check
+    from oracles.cover_checker import check_all
 
-    report = check(run.folder)
+    report = check_all(run.folder)
     refused = dict(report.rejected) | altered(run)
     proved = [
         r for r in run.claims if r["verdict"] == "proved" and r.get("trust") not in UNCERTIFIED

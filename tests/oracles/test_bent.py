@@ -120,6 +120,17 @@ def test_small_differences_have_bounds_as_near():
             assert truth * (1 - 1e-6) <= verdict.bound <= truth * 1.01
 
 
+def test_sums_of_many_columns_are_covered_whole():
+    """Floats that find cells are off by the roundings of a thousand terms: cells reach as far."""
+    rng = np.random.default_rng(0)
+    for head in map(head_form, ("sigmoid", "gelu")):
+        weights = rng.normal(size=1000) / 8
+        program = Affine(np.round(weights * 128) / 128, 0.125, head)
+        box = Box(np.zeros(1000), rng.random(1000) + 0.5)
+        verdict = prove_bent(Affine(weights, 0.1, head), program, box, WIDE)
+        assert isinstance(verdict, Proved)
+
+
 def side(op, weight=1.0, bias=0.0, **params):
     return Side.of(Affine(np.array([weight]), bias, head_form(op, params)))
 

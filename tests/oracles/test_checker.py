@@ -10,44 +10,64 @@ import numpy as np
 import pytest
 from certified import CHANNELS, COLUMNS, HEADS, LABELS, ROWS, honest_layer
 
-from oracles import checker
+from oracles import checker, cover_checker
 from oracles.certificate import CertifiedLayer, CertifiedUnit, write_certificates
 from oracles.claims import AffineBank, Box, Claim, Proved, head_form
+from oracles.cover_checker import check_all
 from oracles.prove import prove_layer
 
 
 def test_honest_certificates_are_accepted(folder):
     """All heads, all ways to write a term, two layers: every honest certificate passes."""
-    report = checker.check(folder)
+    report = check_all(folder)
     assert report.rejected == []
     assert report.accepted == LABELS
 
 
-def test_each_lipschitz_head_is_checked_with_its_constant(tmp_path):
-    """Equal heads that turn or saturate are accepted at exactly the bound that was claimed."""
+def test_each_head_of_another_form_is_checked_with_covers(tmp_path):
+    """Equal heads that turn or saturate are accepted at the bound that was claimed."""
     heads = tuple(map(head_form, ("gelu", "silu", "hardsigmoid", "hardswish")))
     layer, certified = honest_layer("smooth", 3, heads)
     write_certificates(tmp_path, [layer], certified)
-    report = checker.check(tmp_path)
+    report = check_all(tmp_path)
     assert (len(report.accepted), report.rejected) == (4, [])
 
 
 def test_it_runs_alone(folder, tmp_path):
-    """A copy of the file alone, without site packages, says the same, and fails on a bad folder."""
+    """A copy of the file alone, without site packages, says the same of two-slope heads, and fails
+    on a bad folder."""
     script = tmp_path / "checker.py"
     script.write_text(Path(checker.__file__).read_text())
     command = [sys.executable, "-I", "-S", str(script)]
     good = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
-    assert (good.returncode, good.stdout) == (0, f"{len(LABELS)} accepted, 0 rejected\n")
+    multiplied = checker.check(folder).accepted
+    assert {*multiplied} == {*LABELS} - {f"conv1[{channel}]" for channel in (4, 5, 6, 7)}
+    assert (good.returncode, good.stdout) == (
+        0,
+        f"{len(multiplied)} accepted, 0 rejected of those without covers\n",
+    )
     bad = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
     assert bad.returncode == 1
     assert "REJECTED certificates.json" in bad.stdout
     assert bad.stderr == ""
 
 
-def test_it_is_short_and_imports_only_the_standard_library():
+def test_the_checker_of_covers_needs_only_the_other(folder, tmp_path):
+    """Copies of both files, without site packages, say the same of all heads."""
+    package = tmp_path / "oracles"
+    package.mkdir()
+    for module in (checker, cover_checker):
+        path = Path(str(module.__file__))
+        (package / path.name).write_text(path.read_text())
+    command = [sys.executable, "-E", "-S", "-m", "oracles.cover_checker", str(folder)]
+    good = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (good.returncode, good.stdout) == (0, f"{len(LABELS)} accepted, 0 rejected\n")
+
+
+@pytest.mark.parametrize("module", [checker, cover_checker], ids=lambda module: module.__name__)
+def test_it_is_short_and_imports_only_the_standard_library(module):
     """Under 200 lines, standard library only: that is what makes it worth trusting."""
-    source = Path(checker.__file__).read_text()
+    source = Path(module.__file__).read_text()
     assert len(source.splitlines()) < 200
     imported = [
         node.module if isinstance(node, ast.ImportFrom) else alias.name
@@ -55,7 +75,8 @@ def test_it_is_short_and_imports_only_the_standard_library():
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for alias in node.names
     ]
-    assert set(imported) <= set(sys.stdlib_module_names)
+    own = {"oracles.checker"} if module is cover_checker else set()
+    assert set(imported) <= set(sys.stdlib_module_names) | own
 
 
 def test_thousands_of_terms(tmp_path):

@@ -288,8 +288,8 @@ def test_planted_differences_have_their_known_size():
     assert all(isinstance(v, Refuted) for v in prove_layer(*banks, box, less))
 
 
-def test_a_lipschitz_constant_certifies_what_it_suffices_for():
-    """The claim has a certificate if the wider bound allows one; the bound is that of the cells."""
+def test_heads_with_a_lipschitz_constant_are_proved_by_cells():
+    """At that constant there is a proof, with covers; at half of it, if they differ by less."""
     for head in LIPSCHITZ:
         unit = Affine(np.array([20.0]), 3.0, head)
         program = Affine(np.array([20.0]), 4.0, head)
@@ -297,8 +297,8 @@ def test_a_lipschitz_constant_certifies_what_it_suffices_for():
         (wide,) = prove_layer(*banks, box, [Fraction(head.lipschitz)])
         assert isinstance(wide, Proved)
         assert wide.certificate is not None
-        assert wide.trust == "checked"
-        assert wide.bound <= wide.certificate.bound <= Fraction(head.lipschitz)
+        assert wide.trust == "checked" and len(wide.certificate.covers) == 2
+        assert wide.bound <= Fraction(head.lipschitz)
         (narrow,) = prove_layer(*banks, box, [Fraction(head.lipschitz) * Fraction(1, 2)])
         assert isinstance(narrow, Refuted if differ_by_half((unit, program)) else Proved)
 
@@ -311,17 +311,18 @@ def differ_by_half(pair):
 
 
 def test_heads_of_two_forms_are_bounded_too():
-    """A ReLU program of a sigmoid unit is proved by enclosures, and its neighbour is checked."""
+    """A ReLU program of a sigmoid unit has covers, and its neighbour multipliers."""
     heads = (head_form("sigmoid"), RELU)
     units = AffineBank(np.ones((2, 1)), np.zeros(2), heads)
     programs = AffineBank(np.ones((2, 1)), np.zeros(2), (RELU, RELU))
     box = Box(np.zeros(1), np.ones(1))
     first, second = prove_layer(units, programs, box, [Fraction(1)] * 2)
     assert isinstance(first, Proved)
-    assert (first.trust, first.certificate) == ("enclosed", None)
+    assert first.certificate and len(first.certificate.covers) == 2
     assert Fraction(1, 2) <= first.bound < Fraction(51, 100)  # at 0
     assert isinstance(second, Proved)
     assert second.bound == 0
+    assert second.certificate and len(second.certificate.multipliers) == 4
 
 
 def test_sizes_must_match():

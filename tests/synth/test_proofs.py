@@ -29,12 +29,14 @@ from torch import nn
 
 from grammars.compiled import compile_bank
 from grammars.program import Node, call, const, linear, tap
-from oracles.checker import check
+from oracles.certificate import CERTIFICATES_FILE
 from oracles.claims import Proved, Refuted, Unknown, gap_at
+from oracles.cover_checker import check_all
 from synth.affine import affine_forms, unit_bank
 from synth.assembly import LayerChoice, Status, names_of, own_program, source_index
 from synth.batches import Inputs
 from synth.evidence import LayerEvidence, Probes, Ranges
+from synth.folder import Finished, check_run
 from synth.layers import Head
 from synth.proofs import (
     UnitProof,
@@ -96,7 +98,7 @@ def certified(proved: Case, folder: Path) -> Path:
 
 def test_certificates_are_accepted(proved, tmp_path):
     """The independent checker accepts the certificate of every checked proof, and no other."""
-    report = check(certified(proved, tmp_path))
+    report = check_all(certified(proved, tmp_path))
     expected = [f"{p.layer}[{p.channel}]" for p in proved[2] if isinstance(p.verdict, Proved)]
     assert not report.rejected and sorted(report.accepted) == sorted(expected)
 
@@ -117,8 +119,28 @@ def test_certificates_of_default_heads_are_accepted(head, tmp_path):
     choice = chosen(evidence.layer, [own_program(evidence.layer, c) for c in range(2)])
     proofs = prove_choices([choice], ranges, CORE, max_error=0.25)
     save_certificates(tmp_path, [choice], ranges, proofs, names, CORE)
-    report = check(tmp_path)
+    report = check_all(tmp_path)
     assert sorted(report.accepted) == ["fc1[0]", "fc1[1]"] and not report.rejected
+
+
+@pytest.mark.parametrize("op", ["sigmoid", "tanh", "silu", "gelu"])
+def test_smooth_heads_count_as_checked(op, tmp_path):
+    """`synth check` accepts their claims by covers: none is left without a certificate."""
+    evidence = evidence_for(Head(op))
+    programs = [planted(Head(op), {0: 1.0, 1: -0.5, 2: 0.5}, 0.25), const(0.5)]
+    choice, ranges = chosen(evidence.layer, programs), {"fc1": evidence.ranges}
+    proofs = prove_choices([choice], ranges, CORE, max_error=1.0)
+    save_certificates(tmp_path, [choice], ranges, proofs, names_of([evidence.layer], CORE), CORE)
+    document = json.loads((tmp_path / CERTIFICATES_FILE).read_text())
+    texts = [certificate["program"] for certificate in document["certificates"]]
+    told = {"layer": "fc1", "name": "", "status": "program", "bits": 1}
+    rows = [
+        {**told, "channel": p.channel, "program": text, **verdict_row(p)}
+        for p, text in zip(proofs, texts, strict=True)
+    ]
+    assert [row["trust"] for row in rows] == ["checked", "checked"]
+    accepted, rejected = check_run(Finished(tmp_path, {}, tuple(rows)))
+    assert (accepted, rejected) == (["fc1[0]", "fc1[1]"], [])
 
 
 def test_a_changed_program_is_rejected(proved, tmp_path):
@@ -135,7 +157,7 @@ def test_a_changed_program_is_rejected(proved, tmp_path):
         other.mkdir()
         (other / path.name).write_text(json.dumps(changed))
         (other / "units.safetensors").write_bytes((folder / "units.safetensors").read_bytes())
-        report = check(other)
+        report = check_all(other)
         assert [label for label, _ in report.rejected] == [victims[position]["unit"]]
 
 
@@ -212,7 +234,7 @@ def test_bent_programs_have_no_certificate(tmp_path):
     proofs = prove_choices([choice], ranges, CORE, max_error=0.5)
     assert all(isinstance(p.verdict, Proved) for p in proofs)
     save_certificates(tmp_path, [choice], ranges, proofs, names_of([layer], CORE), CORE)
-    assert check(tmp_path) == ([], [])
+    assert check_all(tmp_path) == ([], [])
 
 
 def test_every_unit_is_proved_against_its_own_program():
@@ -269,7 +291,7 @@ def test_references_are_expanded_before_the_proof(tmp_path):
     save_certificates(tmp_path, [choice], {"fc1": evidence.ranges}, proofs, names, CORE)
     document = json.loads((tmp_path / "certificates.json").read_text())
     first, second = (c["program"] for c in document["certificates"])
-    assert first == second and not check(tmp_path).rejected
+    assert first == second and not check_all(tmp_path).rejected
 
 
 def test_epsilon_is_a_share_of_the_range_on_fit():
