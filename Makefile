@@ -14,6 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 	touch $@
 
 .venv/.demo: .venv/.made pyproject.toml constraints.txt
+	@echo "installing into .venv, first of all PyTorch: some minutes without a word"
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[examples]'
 	touch $@

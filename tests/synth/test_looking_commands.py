@@ -183,7 +183,7 @@ def test_doctor_of_a_machine_that_lacks_something(
     assert "missing  pip install 'z3-solver>=" in lines["z3-solver"]
     assert "too old  pip install 'rich>=" in lines["rich"]
     assert "it needs pyoperon" in lines["operon"]
-    assert "lacks ray: pip install 'neuron-synth[ray]'" in lines["ray"]
+    assert "missing  pip install 'ray>=" in lines["ray"]
 
 
 # JSON and completion
