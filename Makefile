@@ -26,6 +26,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: .venv/.demo
 	$(BIN)/synth run examples/digits_mlp100.toml --jobs 2
 	$(BIN)/synth run examples/pnet.toml --jobs 2
+	@echo "next: source .venv/bin/activate; synth report results/digits_mlp100 (docs/tutorial.md)"
 
 test: .venv/.test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --quiet

@@ -307,7 +307,7 @@ UNIT_COLUMNS = (
     _Column("FVU local", lambda r: number(r["fvu_local"]), number=True, wide=True),
     _Column("in situ", lambda r: number(r["fvu_in_situ"]), number=True),
     _Column("bound/std", lambda r: number(r["bound_over_std"]), number=True),
-    _Column("verdict", lambda r: _styled(_verdict(r), r["verdict"])),
+    _Column("verdict", lambda r: _styled(_verdict(r), _answer(r))),
     _Column("engine", lambda r: r["engine"], wide=True),
 )
 
@@ -318,7 +318,13 @@ def _called(row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    return row["verdict"] + (" + Z3" if row["smt_checked"] else "")
+    return _answer(row) + (" + Z3" if row["smt_checked"] else "")
+
+
+def _answer(row: Row) -> str:
+    """A constant that other inputs than probes move is no refuted program: it is not dead."""
+    moves = row["status"] == "inactive" and row["verdict"] == "refuted"
+    return "not dead" if moves else row["verdict"]
 
 
 def unit_rows(row: Row) -> dict[str, str]:
@@ -335,7 +341,7 @@ def unit_rows(row: Row) -> dict[str, str]:
         "FVU": f"{number(row['fvu_local'])} local, {number(row['fvu_in_situ'])} in situ (select)",
         "engine": row["engine"],
         "claim": claim,
-        "verdict": row["verdict"] + (f" ({row['trust']})" if row.get("trust") else ""),
+        "verdict": _answer(row) + (f" ({row['trust']})" if row.get("trust") else ""),
     }
     if composed := row.get("over_source"):
         rows["over source"] = composed["program"]
