@@ -14,6 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 	touch $@
 
 .venv/.demo: .venv/.made pyproject.toml constraints.txt
+	@echo "installing into .venv, first of all PyTorch: some minutes without a word"
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[examples]'
 	touch $@
@@ -25,6 +26,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: .venv/.demo
 	$(BIN)/synth run examples/digits_mlp100.toml --jobs 2
 	$(BIN)/synth run examples/pnet.toml --jobs 2
+	@echo "next: source .venv/bin/activate; synth report results/digits_mlp100 (docs/tutorial.md)"
 
 test: .venv/.test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --quiet

@@ -157,6 +157,13 @@ def known_bits(
     return len(counter) + families * width_of(layers) + sum(bits for _, bits in pairs)
 
 
+def primitive_bits(units: Iterable[Node | Opaque], grammar: Grammar) -> int:
+    """What of a stream says which primitives of the user its programs use, and their source."""
+    counter = BitCounter()
+    _write_user_primitives(counter, units, grammar)
+    return len(counter)
+
+
 def family_bits(layer: LayerSource, family: Family, grammar: Grammar) -> int:
     """The length of some units of a layer that are written together, in the stream of that layer
     alone. ValueError for programs of several shapes."""

@@ -295,9 +295,9 @@ class _Parser:
             return self.pre(tree)
         primitive = self.primitives.get(tree.func.id)
         if primitive is None or primitive.name in LEAVES_AND_SUMS:
-            raise self.error(
-                tree, f"unknown primitive {tree.func.id!r}" + near(tree.func.id, self.primitives)
-            )
+            called = [name for name in self.primitives if name not in LEAVES_AND_SUMS]
+            near_by = near(tree.func.id, called)
+            raise self.error(tree, f"unknown primitive {tree.func.id!r}{near_by}")
         params = self.parameters(tree, primitive)
         args = tuple(
             self.of_sort(a, self.field(a), s) for a, s in self.sorted_arguments(tree, primitive)
@@ -317,7 +317,8 @@ class _Parser:
         sorts = primitive.args * count if primitive.variadic else primitive.args
         if count != len(sorts) or (primitive.variadic and not count):
             wanted = "at least 1" if primitive.variadic else str(len(sorts))
-            raise self.error(tree, f"{primitive.name} takes {wanted} arguments, not {count}")
+            plural = "" if wanted.endswith("1") else "s"
+            raise self.error(tree, f"{primitive.name} takes {wanted} argument{plural}, not {count}")
         return list(zip(tree.args, sorts, strict=True))
 
     def parameters(self, tree: ast.Call, primitive: Primitive) -> dict[str, Value]:

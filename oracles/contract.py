@@ -76,5 +76,8 @@ def _docstring(primitive: Primitive) -> Iterator[Violation]:
         message = "no docstring: say in a sentence what it computes, and its shapes"
         yield Violation(primitive.name, "docstring", message)
     elif not re.search(r"shape|position|elementwise|broadcast", primitive.doc):
-        message = "the docstring says nothing of shapes: 'elementwise', 'position' or 'shape'"
+        message = (
+            "the docstring does not say what shape it gives: write 'elementwise', of a kernel "
+            "'by position', or 'the shape of x'"
+        )
         yield Violation(primitive.name, "docstring", message)

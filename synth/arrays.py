@@ -58,6 +58,9 @@ def _from_file(reference: Reference) -> np.ndarray:
         with open(reference.path, "rb") as file:
             if file.read(len(MAGIC)) == MAGIC:
                 return np.load(reference.path, mmap_mode="r", allow_pickle=False)
+            if not zipfile.is_zipfile(file):
+                kinds = "it is neither an .npy nor an .npz file"
+                raise InputError(f"{reference} cannot be read as an array: {kinds}.")
         with zipfile.ZipFile(reference.path) as archive:
             names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
             if reference.key in names:

@@ -60,7 +60,7 @@ def check_workers(workers: Workers) -> None:
         if package and find_spec(package) is None:
             problems.add(
                 f"run.backend = {backend!r} needs the package {package!r}, which is not installed: "
-                f"pip install 'neuron-synth[{backend}]'"
+                f"pip install {package}"
             )
         if workers.scheduler and not package:
             problems.add(

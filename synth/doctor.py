@@ -119,11 +119,10 @@ def _lack(name: str) -> str | None:
 
 
 def _extra(extra: str, required: list[Requirement]) -> Part:
-    """Something that is asked for by name: neuron-synth[extra]."""
+    """Something that is needed for one thing alone."""
     pairs = [(one, _version(one.name)) for one in required]
-    lacks = [str(one.name) for one, found in pairs if _state(one, found) != OK]
+    lacks = [f"'{one.name}{one.specifier}'" for one, found in pairs if _state(one, found) != OK]
     found = ", ".join(f"{one.name} {number}" for one, number in pairs if number)
     if not lacks:
         return Part("extra", extra, OK, found)
-    advice = f"lacks {', '.join(lacks)}: pip install '{PACKAGE}[{extra}]'"
-    return Part("extra", extra, MISSING, found, advice)
+    return Part("extra", extra, MISSING, found, f"pip install {' '.join(lacks)}")

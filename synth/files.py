@@ -48,4 +48,5 @@ def missing_file(path: Path) -> str | None:
     if not path.parent.is_dir():
         return f"{path} does not exist, nor does its folder {path.parent}."
     beside = [p.name for p in path.parent.iterdir() if p.is_file() and not p.name.startswith(".")]
-    return f"{path} does not exist.{nearest(path.name, beside)}"
+    alike = [name for name in beside if name.endswith(path.suffix)]
+    return f"{path} does not exist.{nearest(path.name, alike or beside)}"

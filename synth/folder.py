@@ -276,7 +276,10 @@ def _read(path: Path) -> Row:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        advice = "run the same command again, it goes on where it stopped"
+        advice = (
+            "run the same command again, it goes on where it stopped; "
+            "synth report shows it as far as it is"
+        )
         raise InputError(
             f"{path.parent} is not finished ({path.name} is missing): {advice}."
         ) from None

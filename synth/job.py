@@ -249,7 +249,8 @@ def _broken(primitive: Primitive, violations: "Sequence[Violation]") -> str:
     """The first thing that is wrong with a primitive, and where the others are told."""
     first, others = violations[0], len(violations) - 1
     more = f" ({others} more: synth grammar check {primitive.path})" if others else ""
-    return f"primitive {first.primitive!r} in {first.interpreter}: {first.message}{more}"
+    where = f"primitive {first.primitive!r} in {first.interpreter}"
+    return f"{primitive.path.name}: {where}: {first.message}{more}"
 
 
 def _content(tensor: torch.Tensor | None) -> list[object]:

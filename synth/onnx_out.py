@@ -48,7 +48,7 @@ def _runtime() -> Any:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError:
-        advice = "pip install 'neuron-synth[onnx]'"
+        advice = "pip install onnxruntime"
         reason = "no ONNX file is kept unchecked, and onnxruntime is not installed"
         raise InputError(f"{reason}: {advice}.") from None
 

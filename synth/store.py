@@ -55,6 +55,12 @@ class Item(NamedTuple):
     payload: bytes
 
 
+CHANGED = (
+    "none of its settings: the weights or probes themselves, the source of a primitive, or this "
+    "package, which was another version. A factory has to give the same weights each time"
+)
+
+
 class Store:
     """Results by (kind, key) in `folder`; made there if `create`.
 
@@ -190,7 +196,7 @@ class Store:
             for key in sorted(ours.keys() | theirs.keys())
             if ours.get(key) != theirs.get(key)
         ]
-        reason = "\n".join(differences) or "the content of weights, probes or source has changed"
+        reason = "\n".join(differences) or CHANGED
         return f"{self.path.parent} holds another run: {ELSEWHERE}. What differs:\n{reason}"
 
     def _meta(self, key: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from grammars.coding import primitive_bits
 from grammars.program import count_terms
 from oracles.claims import Proved, Refuted, Unknown
 from synth.asked import Asked
@@ -194,8 +195,10 @@ def _bits(job: Job, choices: Sequence[LayerChoice], beside: int) -> Summary:
     """Prices of the source and of the original; what opaque nodes hold counts in all, raw."""
     layers, kept = job.network.layers, 32 * beside
     bits, original = source_bits(choices, job.grammar) + kept, original_bits(layers) + kept
+    units = (unit for choice in choices for unit in choice.source().units)
     return {
         "bits": bits,
+        "bits_primitives": primitive_bits(units, job.grammar) if job.grammar.user else 0,
         "bits_original": original,
         "bits_share": bits / original,
         "bits_original_entropy": entropy_bits(layers) + kept,

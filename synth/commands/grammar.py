@@ -51,7 +51,8 @@ def show(name: str, files: tuple[Path, ...], as_json: bool) -> None:
     """Show one primitive: what it takes, what it means and its source."""
     found = _load(files)
     if name not in found:
-        raise InputError(f"no primitive is called {name!r}.{nearest(name, found)}")
+        yours = "" if files else " One of your own needs --grammar FILE."
+        raise InputError(f"no primitive is called {name!r}.{nearest(name, found)}{yours}")
     one = found[name]
     if as_json:
         from synth.shown.tables import print_json

@@ -43,7 +43,7 @@ Row = dict[str, Any]
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")
 @json_option
 def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> None:
-    """Prove how far the replacement can be from the network, and show how far it is seen to be.
+    """Bound how far the replacement can be from the network, beside how far it is seen to be.
 
     In a ball around each of N held-out probes: a bound of how far any output differs, and whether
     both networks give the original's answer everywhere in it. Or over a box of inputs: one bound,

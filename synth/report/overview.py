@@ -11,7 +11,7 @@ from typing import Any
 from synth.behaviour.display import tables, told
 from synth.folder import BEHAVIOUR, Finished
 from synth.report.pictures import rounded
-from synth.shown.tables import held_out_rows, number, source_rows
+from synth.shown.tables import held_out_rows, number, share, source_rows
 
 Row = dict[str, Any]
 
@@ -71,23 +71,20 @@ def sections(run: Finished) -> Iterator[Row]:
 
 def _controls(summary: Mapping[str, Any]) -> Iterator[list[str]]:
     """The replacement, and what stands beside it."""
-    yield ["original", f"{summary['bits_original']:,}", "0", "1", _accuracy(summary, "original")]
-    figures = [number(summary["kl_mean"]), number(summary["agreement"], 4)]
-    yield ["replacement", f"{summary['bits']:,}", *figures, _accuracy(summary, "replaced")]
+    same, before = share(1.0), share(summary["accuracy_original"])
+    yield ["original", f"{summary['bits_original']:,}", "0", same, before]
+    figures = [number(summary["kl_mean"]), share(summary["agreement"])]
+    yield ["replacement", f"{summary['bits']:,}", *figures, share(summary["accuracy_replaced"])]
     for name, title in TITLES.items():
         row = (summary.get("controls") or {}).get(name)
         if row is not None:
-            figures = [number(row["kl_mean"]), number(row["agreement"], 4)]
-            yield [title, f"{row['bits']:,}", *figures, number(row["accuracy"], 4)]
+            figures = [number(row["kl_mean"]), share(row["agreement"]), share(row["accuracy"])]
+            yield [title, f"{row['bits']:,}", *figures]
     shuffled = summary.get("shuffled_control")
     if shuffled is not None:
         kl = f"{number(shuffled['kl'])} on select"
         bits = f"{summary['bits_shuffled_control']:,}"
         yield ["the same search on shuffled weights", bits, kl, "–", "–"]
-
-
-def _accuracy(summary: Mapping[str, Any], which: str) -> str:
-    return number(summary[f"accuracy_{which}"], 4)
 
 
 def _opaque(summary: Mapping[str, Any]) -> Iterator[Row]:
@@ -102,7 +99,7 @@ def _deep(layers: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
     for name, one in layers.items():
         units = ", ".join(f"{count} {status}" for status, count in one["units"].items())
         far = one.get("held_out") or {}
-        figures = [number(far.get("kl_mean")), number(far.get("agreement"), 4)]
+        figures = [number(far.get("kl_mean")), share(far.get("agreement"))]
         bits = one["reason"] or f"{one['bits']:,} against {one['bits_layers']:,}"
         rows.append([f"{name} over {one['source']}", units, bits, *figures])
     if rows:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from synth.shown.tables import NOTHING, number, print_lines
+from synth.shown.tables import number, print_lines, share
 
 TITLES = ("bits", "of 32-bit size", "KL", "agreement", "accuracy", "short coverage", "bits per nat")
 
@@ -14,16 +14,12 @@ def print_curve(curve: Mapping[str, Any]) -> None:
         [*_cells(row), "*" if row["multiplier"] == curve["own"] else ""] for row in curve["points"]
     ]
     before = curve["accuracy_original"]
-    truth = "" if before is None else f", where the original's accuracy is {_share(before)}"
+    truth = "" if before is None else f", where the original's accuracy is {share(before)}"
     own = "" if curve["own"] is None else "; * is the run's own choice"
     print_lines(rows, (*TITLES, ""), title=f"what select says{truth}{own}", right=TITLES)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     shares = [row[key] for key in ("agreement", "accuracy", "short_coverage_units")]
-    figures = [f"{row['bits']:,}", _share(row["bits_share"]), number(row["kl"])]
-    return [*figures, *map(_share, shares), f"{row['multiplier']:.3g}"]
-
-
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else f"{100 * value:.2f} %"
+    figures = [f"{row['bits']:,}", share(row["bits_share"]), number(row["kl"])]
+    return [*figures, *map(share, shares), f"{row['multiplier']:.3g}"]

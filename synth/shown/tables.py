@@ -21,6 +21,7 @@ from synth.joint.display import joint_rows
 Row = Mapping[str, Any]
 
 WIDE = 110  # columns of a terminal from which a table shows everything
+LONGEST = 320  # characters of a program among others
 PIPED_WIDTH = 160  # columns of a table that no terminal limits; COLUMNS stands above it
 MISSED = "missed on select: KL {kl:.3g}, agreement {agreement:.4f}"
 STYLES = {"drop-in": "bold green", "proved": "green", "refuted": "bold red", "opaque": "red"}
@@ -66,13 +67,13 @@ def held_out_rows(summary: Row) -> dict[str, str]:
     return {
         **_assembled_row(summary.get("assembled")),
         "verdict": summary["verdict"],
-        "accuracy": f"{_share(before)} → {_share(after)} of {summary['n']} held out{truth}",
+        "accuracy": f"{share(before)} → {share(after)} of {summary['n']} held out{truth}",
         "": change,
-        "agreement": f"{_share(summary['agreement'])} of answers",
+        "agreement": f"{share(summary['agreement'])} of answers",
         "KL": f"{number(summary['kl_mean'])} nats in the mean, at most {number(summary['kl_max'])}",
         "FVU in situ": _spread(summary["fvu_in_situ"], "p95"),
         "recovered": "{} of mean ablation, {} of resample ablation".format(*recovered),
-        "outside envelope": f"{_share(summary['held_out_outside_envelope'])} of held-out",
+        "outside envelope": f"{share(summary['held_out_outside_envelope'])} of held-out",
     }
 
 
@@ -94,17 +95,18 @@ def source_rows(summary: Row) -> dict[str, str]:
     """What was written and what is claimed of it, in words."""
     units = summary["units"]
     counts = ", ".join(f"{count} {status}" for status, count in units.items())
-    share = summary["bits"] / summary["bits_original"]
+    part = summary["bits"] / summary["bits_original"]
     claims = ", ".join(f"{summary[kind]} {kind}" for kind in ("proved", "refuted", "unknown"))
     return {
         **({} if summary["accepted"] else {"acceptance": MISSED.format(**summary["select"])}),
         "units": f"{sum(units.values())}: {counts}",
         **_failed_row(summary),
         **_engine_rows(summary.get("engines") or {}),
-        "short coverage": f"{_share(summary['short_coverage_units'])} of units",
+        "short coverage": f"{share(summary['short_coverage_units'])} of units",
         **_family_row(summary.get("families") or ()),
-        "bits": f"{summary['bits']:,}, {_share(share)} of the original's "
-        f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})",
+        "bits": f"{summary['bits']:,}, {share(part)} of the original's "
+        f"{summary['bits_original']:,} (entropy code: {summary['bits_original_entropy']:,})"
+        + _own_primitives(summary),
         **common_row(summary.get("common")),
         **joint_rows(summary.get("joint")),
         **_shuffled_row(summary),
@@ -117,9 +119,16 @@ def source_rows(summary: Row) -> dict[str, str]:
     }
 
 
+def _own_primitives(summary: Row) -> str:
+    """How many of the bits are the source of the user's primitives, if programs use any."""
+    bits = summary.get("bits_primitives")
+    return f"; {bits:,} of them are the source of your primitives" if bits else ""
+
+
 def cost_text(cost: Row) -> str:
     """What one engine did for a unit, in words."""
-    done = [f"{cost['proposed']} programs in {cost['seconds']:.2g} s"] if cost["proposed"] else []
+    programs = "1 program" if cost["proposed"] == 1 else f"{cost['proposed']} programs"
+    done = [f"{programs} in {cost['seconds']:.2g} s"] if cost["proposed"] else []
     return "; ".join([*done, *filter(None, [cost["reason"]])]) or "no programs"
 
 
@@ -230,9 +239,15 @@ def print_front(row: Row, front: Sequence[Row]) -> None:
     for one in front:
         figures = [number(one[k]) for k in ("fvu_fit", "fvu_select", "worst", "bound")]
         mark = "*" if one["chosen"] else ""
-        style = "bold" if one["chosen"] else None
-        table.add_row(mark, str(one["bits"]), *figures, one["engine"], one["program"], style=style)
+        style, program = "bold" if one["chosen"] else None, _shortened(one["program"])
+        table.add_row(mark, str(one["bits"]), *figures, one["engine"], program, style=style)
     _show(table)
+    if any(len(one["program"]) > LONGEST for one in front):
+        print("… is where a long program goes on; --json has all of each")
+
+
+def _shortened(program: str) -> str:
+    return program if len(program) <= LONGEST else f"{program[:LONGEST].rpartition(' ')[0]} …"
 
 
 def print_lines(
@@ -300,7 +315,7 @@ UNIT_COLUMNS = (
     _Column("FVU local", lambda r: number(r["fvu_local"]), number=True, wide=True),
     _Column("in situ", lambda r: number(r["fvu_in_situ"]), number=True),
     _Column("bound/std", lambda r: number(r["bound_over_std"]), number=True),
-    _Column("verdict", lambda r: _styled(_verdict(r), r["verdict"])),
+    _Column("verdict", lambda r: _styled(_verdict(r), _answer(r))),
     _Column("engine", lambda r: r["engine"], wide=True),
 )
 
@@ -311,7 +326,13 @@ def _called(row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    return row["verdict"] + (" + Z3" if row["smt_checked"] else "")
+    return _answer(row) + (" + Z3" if row["smt_checked"] else "")
+
+
+def _answer(row: Row) -> str:
+    """A constant that other inputs than probes move is no refuted program: it is not dead."""
+    moves = row["status"] == "inactive" and row["verdict"] == "refuted"
+    return "not dead" if moves else row["verdict"]
 
 
 def unit_rows(row: Row) -> dict[str, str]:
@@ -329,7 +350,7 @@ def unit_rows(row: Row) -> dict[str, str]:
         "FVU": f"{number(row['fvu_local'])} local, {number(row['fvu_in_situ'])} in situ (select)",
         "engine": row["engine"],
         "claim": claim,
-        "verdict": row["verdict"] + (f" ({row['trust']})" if row.get("trust") else ""),
+        "verdict": _answer(row) + (f" ({row['trust']})" if row.get("trust") else ""),
     }
     if composed := row.get("over_source"):
         rows["over source"] = composed["program"]
@@ -365,7 +386,8 @@ def _spread(values: Row, other: str) -> str:
     return f"median {number(values['median'])}, {rest}max {number(values['max'])}"
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A share in percent; – where there is none."""
     return NOTHING if value is None else f"{100 * value:.2f} %"
 
 

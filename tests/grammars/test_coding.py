@@ -15,6 +15,7 @@ from grammars.coding import (
     decode,
     encode,
     opaque_bits,
+    primitive_bits,
     program_bits,
     row_costs,
     stream_bits,
@@ -218,6 +219,9 @@ def test_user_primitives_are_paid_for_with_their_source() -> None:
     assert once > program_bits(program, ONE, grammar) + 8 * 200
     many = len(encode([LayerSource(SCOPE, (program,) * 4)], grammar))
     assert many - once < 200
+    rest = len(encode([LayerSource(ONE, (A,))], grammar)) - program_bits(A, ONE, grammar)
+    beside = once - program_bits(program, ONE, grammar) - rest
+    assert primitive_bits((program,), grammar) - primitive_bits((A,), grammar) == beside
 
 
 def test_stream_of_another_source_is_refused(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_drawn_probes_are_the_same_each_time(folder: Path, name: str) -> None:
         ("d.npz:flat", "has shape (4,), expected (N, ...)"),
         ("d.npz:nothing", "has shape (0, 3), expected (N, ...)"),
         ("broken.npy", "cannot be read as an array"),
-        ("broken.npz:x", "cannot be read as an array"),
+        ("broken.npz:x", "cannot be read as an array: it is neither an .npy nor an .npz file"),
         ("torn.npz:x", "cannot be read as an array"),
         ("d.py:three", "gave a tuple of 3, expected inputs or (inputs, labels)"),
         ("d.py:ragged", "cannot be read as an array"),

@@ -13,6 +13,7 @@ from typed import Home, python
 from synth import doctor as doctor_rows
 from synth.command import main
 from synth.shown.drawing import drawing
+from synth.shown.tables import cost_text, print_front, source_rows
 
 # what-if
 
@@ -183,7 +184,7 @@ def test_doctor_of_a_machine_that_lacks_something(
     assert "missing  pip install 'z3-solver>=" in lines["z3-solver"]
     assert "too old  pip install 'rich>=" in lines["rich"]
     assert "it needs pyoperon" in lines["operon"]
-    assert "lacks ray: pip install 'neuron-synth[ray]'" in lines["ray"]
+    assert "missing  pip install 'ray>=" in lines["ray"]
 
 
 # JSON and completion
@@ -258,3 +259,32 @@ def test_shells_complete(home: Home) -> None:
     assert "--ablate" in completed("synth what-if results/net --", home)
     assert completed("synth show results/net fc2", home) == ["fc2", "fc2_0", "fc2_1", "fc2_2"]
     assert completed("synth show results/nothing fc2", home) == []
+
+
+# What tables say
+
+
+def test_long_candidates_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """Among others a long program is its beginning, and it is said where the rest is."""
+    figures = dict.fromkeys(("fvu_fit", "fvu_select", "worst", "bound"), 0.5)
+    one = figures | {"bits": 9, "engine": "linear", "chosen": False}
+    print_front({"name": "fc1_0"}, [one | {"program": "0.5*x_1"}])
+    assert "0.5*x_1" in (short := capsys.readouterr().out) and "--json" not in short
+    print_front({"name": "fc1_0"}, [one | {"program": " + ".join(["0.5*x_1"] * 200)}])
+    told = capsys.readouterr().out
+    assert 20 < told.count("x_1") < 40 and "--json has all of each" in told
+
+
+def test_bits_of_own_primitives_are_said(home: Home) -> None:
+    """Beside all bits, where programs use some; a run without any says nothing of them."""
+    summary = json.loads(home("run", "net.toml", "--json").stdout)
+    assert summary["bits_primitives"] == 0 and "primitives" not in source_rows(summary)["bits"]
+    some = source_rows(summary | {"bits_primitives": 1234})["bits"]
+    assert some.endswith("; 1,234 of them are the source of your primitives")
+
+
+def test_one_is_no_plural() -> None:
+    """What an engine did is said in words."""
+    cost = {"proposed": 1, "seconds": 0.5, "reason": None}
+    assert cost_text(cost) == "1 program in 0.5 s"
+    assert cost_text(cost | {"proposed": 2}) == "2 programs in 0.5 s"

@@ -131,7 +131,7 @@ def test_identity(tmp_path: Path) -> None:
         assert "run.seed: 0 there, 1 here" in message
         assert "more: None there, 2 here" in message
         assert "tags" not in message
-        assert "content of weights, probes or source" in told(store.claim_identity, "d2", ours)
+        assert "the weights or probes themselves" in told(store.claim_identity, "d2", ours)
         assert store.description() == {"run": {"seed": 0}, "search": {"tags": ["core"]}}
 
 

@@ -86,7 +86,7 @@ function pointsChart(points) {
     { label: "KL on select, nats", values: points.map((p) => p.kl), log: true });
   const places = points.map((p) => [chart.x(p.bits), chart.y(p.kl)]);
   const dots = points.map((p, i) => dot(...places[i],
-    `${whole(p.bits)} bits, KL ${number(p.kl)}, agreement ${number(p.agreement, 4)}`,
+    `${whole(p.bits)} bits, KL ${number(p.kl)}, agreement ${percent(p.agreement)}`,
     p.chosen ? "chosen" : ""));
   chart.inside.append(line(places, "thin"), ...chosenLast(dots));
   return chart.frame;

@@ -9,6 +9,9 @@ function number(value, digits = 3) {
   return String(Number(Number(value).toPrecision(digits)));
 }
 
+const percent = (value) =>
+  value === null || value === undefined ? NOTHING : `${(100 * value).toFixed(2)} %`;
+
 const whole = (value) =>
   value === null || value === undefined ? NOTHING : value.toLocaleString("en");
 

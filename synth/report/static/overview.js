@@ -59,7 +59,7 @@ function barParts(statuses, x, y, width, height) {
 }
 
 function operating(points) {
-  const rows = points.map((p) => [whole(p.bits), number(p.kl), number(p.agreement, 4), p.chosen ? "chosen" : ""]);
+  const rows = points.map((p) => [whole(p.bits), number(p.kl), percent(p.agreement), p.chosen ? "chosen" : ""]);
   return el("div", {}, pointsChart(points), el("details", {}, el("summary", {}, plural(points.length, "point")),
     plainTable(["bits", "KL on select", "agreement", ""], rows)));
 }

@@ -12,8 +12,8 @@ function unitPage(head, body, unit) {
       unit.seen ? seenSections(unit) : null),
     unit.tuning ? tuningSection(unit.tuning) : null,
     frontSection(unit, body.links),
-    section("Connections", unit.program === null ? null : linkList("reads", unit.sources),
-      linkList("is read by", unit.consumers)),
+    section("Connections", unit.program === null ? null : linkList("reads", unit.sources, "no unit"),
+      linkList("is read by", unit.consumers, "no program")),
   ];
 }
 
@@ -34,9 +34,9 @@ function memberOf(head, unit) {
   return el("p", {}, "One of ", el("a", { href: layerHref(head) }, `family ${unit.family}`), " of its layer.");
 }
 
-function linkList(title, names) {
+function linkList(title, names, nothing) {
   const links = names.map((name) => el("li", {}, el("a", { href: unitHref(name) }, name)));
-  return el("div", {}, el("h3", {}, `${title}: ${plural(names.length, "unit")}`),
+  return el("div", {}, el("h3", {}, `${title}: ${names.length ? plural(names.length, "unit") : nothing}`),
     links.length ? el("ul", { class: "links" }, links) : null);
 }
 
@@ -62,7 +62,7 @@ function candidate(one, place, links) {
 
 function candidateText(one, links) {
   const cut = one.cut
-    ? el("p", { class: "hint" }, `Cut off: ${whole(one.cut)} characters in all; synth show has them.`) : null;
+    ? el("p", { class: "hint" }, `Cut off: ${whole(one.cut)} characters in all; synth show --json has them.`) : null;
   return [programBlock(one.program, links), cut].filter(Boolean);
 }
 
