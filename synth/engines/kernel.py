@@ -17,8 +17,9 @@ from grammars.siblings import pre_of
 from synth.engine import UnitEvidence, with_head
 from synth.kernels.colours import Axis, axes_of
 from synth.kernels.deep import sparse
-from synth.kernels.fit import Chains, Problem, losses_of
+from synth.kernels.fit import losses_of
 from synth.kernels.forms import Window, forms_of
+from synth.kernels.problem import Chains, Problem
 from synth.kernels.rounding import Readable, readable
 from synth.kernels.search import Grown, grow
 from synth.kernels.slots import slots_of

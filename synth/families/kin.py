@@ -18,8 +18,9 @@ from synth.evidence import LayerEvidence
 from synth.families.models import FREE, Model, chains_of, models_of, named, shared, turned
 from synth.fronts import Candidate, judge
 from synth.kernels.colours import Axis
-from synth.kernels.fit import Chains, Problem, losses_of, polish
+from synth.kernels.fit import losses_of, polish
 from synth.kernels.forms import forms_of
+from synth.kernels.problem import Chains, Problem
 from synth.kernels.rounding import Readable, coloured, on_grids
 from synth.kernels.writing import PRECISIONS, Draft
 from synth.metric import Metric
