@@ -73,7 +73,7 @@ def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.nda
         trial = replace(chains, values=values)
         at = _solved(problem, trial)
         tried = host(at.losses)
-        better = going & (tried < losses)
+        better: np.ndarray = going & (tried < losses)
         settled = better & (tried > (1 - SETTLED) * losses)
         values = xp.where(xp.asarray(better)[:, None, None], values, chains.values)
         chains, losses = replace(chains, values=values), np.where(better, tried, losses)

@@ -193,7 +193,7 @@ def _gain(xp: Any, blocks: np.ndarray, goal: np.ndarray, half: np.ndarray) -> np
     ridge = 1e-3 * sum(gram[c, c] for c in channels) + float(np.finfo(np.float32).tiny)
     for c in channels:
         gram[c, c] = gram[c, c] + ridge
-    total = 0.0
+    total: Any = 0.0
     for c in channels:
         total = total + right[c] ** 2 / gram[c, c]
         for d in channels[c + 1 :]:
