@@ -73,9 +73,9 @@ def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.nda
         trial = replace(chains, values=values)
         at = _solved(problem, trial)
         tried = host(at.losses)
-        better: np.ndarray = going & (tried < losses)
+        better = going & (tried < losses)
         settled = better & (tried > (1 - SETTLED) * losses)
-        values = xp.where(xp.asarray(better)[:, None, None], values, chains.values)
+        values = xp.where(xp.asarray(better.reshape(-1, 1, 1)), values, chains.values)
         chains, losses = replace(chains, values=values), np.where(better, tried, losses)
         damping = np.minimum(damping * np.where(better, *DAMPING[1:3]), DAMPING[3])
         going &= ~settled.reshape(problem.units, -1).all(1)[problem.owners(len(chains))]

@@ -16,9 +16,11 @@ from grammars.grammar import Grammar, load_grammar
 from grammars.program import Sort
 from synth import ahead
 from synth.batches import Inputs
+from synth.devices import check_device
 from synth.engine import UnitEvidence
 from synth.engines import kernel
 from synth.engines.kernel import KernelEngine, problem_of, wary_metric
+from synth.errors import InputError
 from synth.evidence import LayerEvidence, Probes, gather
 from synth.kernels import together
 from synth.kernels.forms import Form, Window, forms_of
@@ -147,6 +149,13 @@ def test_the_search_of_a_unit_goes_on_from_what_was_made_ahead(monkeypatch, tmp_
     monkeypatch.setattr(kernel, "grow", None)  # is not asked again
     assert list(KernelEngine("cuda").propose(begun, budget=2000, seed=0)) == expected
     assert expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
+def test_a_device_that_is_missing_is_one_error():
+    """It says what to do."""
+    with pytest.raises(InputError, match="finds no such device.*--device cpu"):
+        check_device("cuda")
 
 
 def test_nothing_is_made_ahead_on_the_processor():
