@@ -154,7 +154,7 @@ def test_the_search_of_a_unit_goes_on_from_what_was_made_ahead(monkeypatch, tmp_
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
 def test_a_device_that_is_missing_is_one_error():
     """It says what to do."""
-    with pytest.raises(InputError, match="finds no such device.*--device cpu"):
+    with pytest.raises(InputError, match=r"finds no such device.*--device cpu"):
         check_device("cuda")
 
 
