@@ -5,30 +5,39 @@ search each of them: on a device one large batch takes less than many small ones
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from grammars.grammar import Grammar
 from synth.disk import telling_full
-from synth.engine import Engine
 from synth.evidence import LayerEvidence
 from synth.leftovers import AHEAD
 
 CHANNELS = "channels"  # the name of the array that says whose rows the others have
 
 
+class Foresighted(Protocol):
+    """An engine that begins with all units of a layer at once."""
+
+    def ahead(
+        self, evidence: LayerEvidence, channels: Sequence[int], grammar: Grammar, *, seed: int
+    ) -> Mapping[str, np.ndarray]:
+        """Arrays by names of its own whose first axis are the channels; or none."""
+        ...
+
+
 def made_ahead(
-    engines: Sequence[Engine],
+    engines: Sequence["Foresighted"],
     evidence: LayerEvidence,
     channels: Sequence[int],
     grammar: Grammar,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """The arrays of all engines that make some, with a first axis of channels; or none."""
+    """The arrays that engines with an `ahead` make, with a first axis of channels; or none."""
     found: dict[str, np.ndarray] = {}
     for engine in engines:
-        if (make := getattr(engine, "ahead", None)) is not None:
-            found |= make(evidence, channels, grammar, seed=seed)
+        found |= engine.ahead(evidence, channels, grammar, seed=seed)
     return found and {CHANNELS: np.array(channels), **found}
 
 

@@ -55,10 +55,9 @@ class Engine(Protocol):
     bytes that it may hold for a unit beside what the linear engine does, in processes of its own
     too: a plan counts them. It is made without arguments, or with those fields of
     `synth.search.SearchSettings` that it names in `settings`. One with a `tier` above 0 is dear: it
-    is asked where those below leave a gap (`synth.schedule`). A method `ahead(evidence, channels,
-    grammar, *, seed)` is asked once for the units of a layer, in the process of the run: it gives
-    arrays by names of its own whose first axis are the channels, or none, and `propose` finds the
-    rows of its unit in `evidence.ahead`, if anybody has asked.
+    is asked where those below leave a gap (`synth.schedule`). A method `ahead`
+    (`synth.ahead`) is asked once for the units of a layer, in the process of the run, and `propose`
+    finds the rows of its unit in `evidence.ahead`, if anybody has asked.
     """
 
     name: str

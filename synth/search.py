@@ -71,7 +71,11 @@ class SearchSettings:
     def load(self) -> list[Engine]:
         """The engines, with those settings that each asks for by name. Raises InputError for one
         that cannot be had."""
-        return [c(**{n: getattr(self, n) for n in _settings_of(c)}) for c in self._classes]
+        return [self._made(engine) for engine in self._classes]
+
+    def load_ahead(self) -> list[Any]:
+        """Those engines alone that make something of all units of a layer at once."""
+        return [self._made(engine) for engine in self._classes if hasattr(engine, "ahead")]
 
     @property
     def key(self) -> list[Any]:
@@ -80,6 +84,9 @@ class SearchSettings:
         asked = {name for engine in classes for name in _settings_of(engine)}
         given = [list(self.engines), *(getattr(self, name) for name in LIMITS)]
         return given + [[name, _content(getattr(self, name))] for name in sorted(asked)]
+
+    def _made(self, engine: type[Engine]) -> Engine:
+        return engine(**{name: getattr(self, name) for name in _settings_of(engine)})
 
     @property
     def _classes(self) -> list[type[Engine]]:
@@ -234,7 +241,7 @@ def _begun(
 ) -> Iterator["Search"]:
     """The search with what engines make of the units at once, in a file."""
     settings = search.settings
-    made = settings.load(), evidence, channels, settings.grammar.load()
+    made = settings.load_ahead(), evidence, channels, settings.grammar.load()
     if not (arrays := made_ahead(*made, seed=settings.seed)):
         yield search
         return

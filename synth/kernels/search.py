@@ -96,7 +96,7 @@ def _before(problem: Problem, first: Grown, grown: Grown) -> Grown:
 
 def _beside(first: Grown, second: Grown) -> Grown:
     """The rows of both."""
-    pairs = zip(_fields(first.chains), _fields(second.chains), strict=True)
+    pairs = zip(vars(first.chains).values(), vars(second.chains).values(), strict=True)
     return Grown(Chains(*map(joined, pairs)), np.append(first.losses, second.losses))
 
 
@@ -112,9 +112,8 @@ def _longer(problem: Problem, chains: Chains, seed: int) -> Chains:
     left = problem.without(columns_of(problem, chains, kernels_of(problem, chains)))
     found = _singles(left, seed, STARTS[1], ALONE[1])
     rows = _unlike(left, found, GROWN)
-    return chains.part(np.repeat(np.arange(len(chains)), len(rows) // len(chains))).beside(
-        found.chains.part(rows)
-    )
+    before = chains.part(np.repeat(np.arange(len(chains)), len(rows) // len(chains)))
+    return before.beside(found.chains.part(rows))
 
 
 def _singles(problem: Problem, seed: int, starts: int, steps: int) -> Grown:
@@ -255,7 +254,3 @@ def _spread_out(count: int, size: int, seed: int) -> np.ndarray:
     steps = root ** -np.arange(1.0, size + 1)
     start = np.random.default_rng(seed).random(size)
     return (start + np.arange(count)[:, None] * steps) % 1.0
-
-
-def _fields(chains: Chains) -> tuple[np.ndarray, ...]:
-    return chains.forms, chains.values, chains.free, chains.mixes
