@@ -78,12 +78,13 @@ def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.nda
         values = xp.where(xp.asarray(better.reshape(-1, 1, 1)), values, chains.values)
         chains, losses = replace(chains, values=values), np.where(better, tried, losses)
         damping = np.minimum(damping * np.where(better, *DAMPING[1:3]), DAMPING[3])
-        going &= ~settled.reshape(problem.units, -1).all(1)[problem.owners(len(chains))]
+        done = settled.reshape(problem.units, -1).all(1)
+        going &= ~np.repeat(done, len(chains) // problem.units)
         if not going.any():
             break
-        rows = np.flatnonzero(better)
-        if len(rows) and step < steps - 1:  # slopes are dear: those of chains that have not moved
-            hessian[rows], slope[rows] = _downhill(problem, trial, at, rows)  # are known
+        rows = np.flatnonzero(better)  # slopes are dear, and those of chains that stay are known
+        if len(rows) and step < steps - 1:
+            hessian[rows], slope[rows] = _downhill(problem, trial, at, rows)
     return chains, losses
 
 

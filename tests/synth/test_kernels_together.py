@@ -45,11 +45,11 @@ def grammar() -> Grammar:
 @cache
 def evidence() -> LayerEvidence:
     """A layer of two channels whose last unit has no weights."""
-    layer = nn.Conv2d(2, UNITS, 3)
+    layer = nn.Conv2d(2, UNITS, 3, bias=False)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
-        layer.weight[-1], layer.bias[:] = 0.0, 0.25
+        layer.weight[-1] = 0.0
     network = read(nn.Sequential(layer), (2, SIDE, SIDE))
     images = pictures(30, 2, SIDE, seed=0)
     probes = Probes(Inputs((images[:15],)), Inputs((images[15:],)))
