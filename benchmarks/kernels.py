@@ -30,8 +30,8 @@ from synth.engine import UnitEvidence  # noqa: E402
 from synth.engines.kernel import CAUTION, KernelEngine  # noqa: E402
 from synth.evidence import LayerEvidence, Probes, gather  # noqa: E402
 from synth.fronts import Candidate, judge  # noqa: E402
-from synth.kernels.fit import Problem  # noqa: E402
 from synth.kernels.forms import Form, Window, forms_of  # noqa: E402
+from synth.kernels.problem import Problem  # noqa: E402
 from synth.kernels.search import grow  # noqa: E402
 from synth.kernels.slots import Slots, slots_of  # noqa: E402
 from synth.metric import unit_metrics  # noqa: E402

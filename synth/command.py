@@ -100,7 +100,7 @@ def _flags(command: Any) -> Any:
         "run.seed": ("--seed", int, "Seed of the split and of every search."),
         "run.jobs": ("--jobs", int, "Workers; they do not change the result."),
         "run.backend": ("--backend", "NAME", "What they are: loky, threading, dask or ray."),
-        "run.device": ("--device", "NAME", "Where the network is probed: cpu, cuda or cuda:1."),
+        "run.device": ("--device", "NAME", "Where probes and kernels run: cpu, cuda or cuda:1."),
         "run.out": ("--out", "DIR", "Run folder [results/<name of the configuration>]."),
     }
 

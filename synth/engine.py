@@ -4,8 +4,8 @@ Every proposal is evaluated again by our own interpreter (`synth.fronts`). An en
 file of its own, `ENGINE` in a module of `synth.engines` or of an installed package.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,13 +21,15 @@ from synth.layers import Head
 class UnitEvidence:
     """What an engine may know of one unit: its layer's evidence, its channel and the grammar.
 
-    `replaced` (n, width) are the patches of the same rows on replaced sources, for a `refit`.
+    `replaced` (n, width) are the patches of the same rows on replaced sources, for a `refit`, and
+    `ahead` are the unit's rows of what engines have made of the whole layer, by name.
     """
 
     layer: LayerEvidence
     channel: int
     grammar: Grammar
     replaced: np.ndarray | None = None
+    ahead: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def head(self) -> Head:
@@ -53,7 +55,9 @@ class Engine(Protocol):
     bytes that it may hold for a unit beside what the linear engine does, in processes of its own
     too: a plan counts them. It is made without arguments, or with those fields of
     `synth.search.SearchSettings` that it names in `settings`. One with a `tier` above 0 is dear: it
-    is asked where those below leave a gap (`synth.schedule`).
+    is asked where those below leave a gap (`synth.schedule`). A method `ahead`
+    (`synth.ahead`) is asked once for the units of a layer, in the process of the run, and `propose`
+    finds the rows of its unit in `evidence.ahead`, if anybody has asked.
     """
 
     name: str

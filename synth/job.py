@@ -161,7 +161,7 @@ def read_job(config: Config, problems: Problems) -> Job | None:
     search, found = config.search, parts(probes, chosen).on(device)
     seed, short = config.run.seed, config.accept.short
     how = names, search.budget, seed, short, search.max_fvu, search.templates
-    settings = SearchSettings(spec, *how, max_error=search.max_error)
+    settings = SearchSettings(spec, *how, max_error=search.max_error, device=device)
     told = {"note": note, "discrete": discrete}
     return Job(config, network, found, grammar, settings, layers, known or (), deep or (), **told)
 

@@ -11,6 +11,7 @@ from synth.lock import occupy
 FOLDER = "evidence"  # in a run folder: the arrays of layers, and the notes of workers
 ARRAYS, INDEX = "evidence.*.npy", "arrays.json"  # a layer's evidence as files
 NOTES = "notes"  # a folder with a file for each unit that is worked at
+AHEAD = "ahead.npz"  # what engines made of all units of a layer at once
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def sweep(folder: Path) -> int:
 def leftovers(folder: Path) -> list[Path]:
     """The files that `sweep` removes."""
     spool = folder / FOLDER
-    found = [*spool.rglob(ARRAYS), *spool.rglob(INDEX)]
+    found = [*spool.rglob(ARRAYS), *spool.rglob(INDEX), *spool.glob(f"*/{AHEAD}")]
     found += [p for p in spool.glob(f"*/{NOTES}/*") if p.name.isdecimal()]
     found += [p for p in (*folder.glob(".*"), *spool.rglob(".*")) if re.fullmatch(PART, p.name)]
     return found

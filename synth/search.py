@@ -8,7 +8,7 @@ front and a record of why, which does not count as known: the same command tries
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from socket import gethostname
@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from grammars.grammar import Grammar, load_grammar
 from grammars.names import Names
 from synth import evidence_files
+from synth.ahead import made_ahead, rows_of, save
 from synth.attempts import Answer
 from synth.backends import CLUSTERS, Workers
 from synth.disk import telling_full
@@ -65,11 +66,16 @@ class SearchSettings:
     max_fvu: float = 0.05
     templates: tuple[str, ...] = ()
     max_error: float = 0.25
+    device: str = "cpu"
 
     def load(self) -> list[Engine]:
         """The engines, with those settings that each asks for by name. Raises InputError for one
         that cannot be had."""
-        return [c(**{n: getattr(self, n) for n in _settings_of(c)}) for c in self._classes]
+        return [self._made(engine) for engine in self._classes]
+
+    def load_ahead(self) -> list[Any]:
+        """Those engines alone that make something of all units of a layer at once."""
+        return [self._made(engine) for engine in self._classes if hasattr(engine, "ahead")]
 
     @property
     def key(self) -> list[Any]:
@@ -78,6 +84,9 @@ class SearchSettings:
         asked = {name for engine in classes for name in _settings_of(engine)}
         given = [list(self.engines), *(getattr(self, name) for name in LIMITS)]
         return given + [[name, _content(getattr(self, name))] for name in sorted(asked)]
+
+    def _made(self, engine: type[Engine]) -> Engine:
+        return engine(**{name: getattr(self, name) for name in _settings_of(engine)})
 
     @property
     def _classes(self) -> list[type[Engine]]:
@@ -137,9 +146,12 @@ def search_layer(
         return
     folder = store.path.parent
     names = records.names.part((layer.source, layer.name))
-    search = Search(settings, names)
-    parts = _searched(evidence, base, search, missing, workers or Workers(), folder, files)
-    with closing(parts):
+    with (
+        _begun(evidence, Search(settings, names), missing, folder) as search,
+        closing(
+            _searched(evidence, base, search, missing, workers or Workers(), folder, files)
+        ) as parts,
+    ):
         for answers in parts:
             failed = _keep(answers, evidence, keys, store, kind)
             if failures is not None:
@@ -224,6 +236,20 @@ def _searched(
 
 
 @contextmanager
+def _begun(
+    evidence: LayerEvidence, search: "Search", channels: Sequence[int], folder: Path
+) -> Iterator["Search"]:
+    """The search with what engines make of the units at once, in a file."""
+    settings = search.settings
+    made = settings.load_ahead(), evidence, channels, settings.grammar.load()
+    if not (arrays := made_ahead(*made, seed=settings.seed)):
+        yield search
+        return
+    with scratch(folder / FOLDER) as place:
+        yield replace(search, ahead=str(save(arrays, place)))
+
+
+@contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
     """A folder inside `folder`; nothing of both is left."""
     with telling_full(folder):
@@ -241,10 +267,12 @@ def _ours(settings: SearchSettings) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """How units of a layer are searched, and the names of what their programs read."""
+    """How units of a layer are searched, and the names of what their programs read; `ahead` is the
+    file of what engines have made of all units at once, if they have."""
 
     settings: SearchSettings
     names: Names
+    ahead: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +309,8 @@ def _search_unit(evidence: LayerEvidence, search: Search, channel: int) -> Found
     settings = search.settings
     grammar = settings.grammar.load()
     engines = settings.load()
-    unit = UnitEvidence(evidence, channel, grammar)
+    ahead = rows_of(search.ahead, channel) if search.ahead else {}
+    unit = UnitEvidence(evidence, channel, grammar, ahead=ahead)
     torch.set_num_threads(1)
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
         limits = {n: getattr(settings, n) for n in LIMITS}

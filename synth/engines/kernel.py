@@ -15,18 +15,23 @@ from grammars.grammar import Grammar
 from grammars.program import Node
 from grammars.siblings import pre_of
 from synth.engine import UnitEvidence, with_head
+from synth.evidence import LayerEvidence
 from synth.kernels.colours import Axis, axes_of
 from synth.kernels.deep import sparse
-from synth.kernels.fit import Chains, Problem, losses_of
+from synth.kernels.fit import losses_of
 from synth.kernels.forms import Window, forms_of
+from synth.kernels.numbers import Device
+from synth.kernels.problem import Chains, Problem
 from synth.kernels.rounding import Readable, readable
 from synth.kernels.search import Grown, grow
 from synth.kernels.slots import slots_of
+from synth.kernels.together import grown_together, regrown
 from synth.kernels.writing import PRECISIONS, Draft, Written, held
 from synth.layers import Layer
 from synth.metric import Metric, mixed_squares, unit_metrics
 from synth.rounding import grid_of, round_each
 from synth.thinning import thinned
+from synth.threads import each
 
 CHANNELS = 4  # up to which each kernel is over a mix of all; over one of them where there are more
 WEIGHTS = 1024  # of a unit, at most
@@ -45,6 +50,21 @@ class KernelEngine:
     """Sums of kernels under the unit's own head."""
 
     name = "kernel"
+    settings = ("device",)
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def ahead(
+        self, evidence: LayerEvidence, channels: Sequence[int], grammar: Grammar, *, seed: int
+    ) -> dict[str, np.ndarray]:
+        """On a device, the chains of all units over mixes of channels; on the processor each unit's
+        search grows them, which takes no longer and is done by as many workers as there are."""
+        if self.device == "cpu" or not forms_of(grammar) or not is_mixed(evidence.layer):
+            return {}
+        units = [UnitEvidence(evidence, channel, grammar) for channel in channels]
+        problems = each(lambda unit: problem_of(unit, wary_metric(unit)), units)
+        return grown_together(problems, len(READ), seed, Device(self.device))
 
     def propose(self, evidence: UnitEvidence, *, budget: int, seed: int) -> Iterable[Node]:
         """Sums of one kernel, two, …, in several precisions; nothing for what is no image."""
@@ -95,13 +115,21 @@ def is_image_like(layer: Layer) -> bool:
     """Whether units look at more than one place, and not at too many; over many channels, at so
     many places that kernels are shorter than a few taps."""
     rows, columns = layer.geometry.window
-    few = layer.in_shape[0] // layer.groups <= CHANNELS
-    return rows * columns > (1 if few else SMALL) and layer.fan <= WEIGHTS
+    return rows * columns > (1 if _has_few(layer) else SMALL) and layer.fan <= WEIGHTS
+
+
+def is_mixed(layer: Layer) -> bool:
+    """Whether units look at an image of so few channels that each kernel is over a mix of all."""
+    return is_image_like(layer) and _has_few(layer)
+
+
+def _has_few(layer: Layer) -> bool:
+    return layer.in_shape[0] // layer.groups <= CHANNELS
 
 
 def _written(evidence: UnitEvidence, metric: Metric, seed: int) -> Iterator[Written]:
     problem = problem_of(evidence, metric)
-    found = _mixed if problem.channels <= CHANNELS else _sparse
+    found = _mixed if is_mixed(evidence.layer.layer) else _sparse
     for draft in found(evidence, metric, problem, seed):
         yield from filter(None, map(draft.written, PRECISIONS))
 
@@ -115,16 +143,18 @@ def _sparse(evidence: UnitEvidence, metric: Metric, problem: Problem, seed: int)
 def _mixed(evidence: UnitEvidence, metric: Metric, problem: Problem, seed: int) -> Iterator[Draft]:
     """Sums of kernels over mixes of all channels, and of a few taps."""
     axes = axes_for(evidence)
-    for at, chain in _worth_reading(problem, seed):
+    known = "kernel_forms_1" in evidence.ahead
+    all_ = regrown(problem, evidence.ahead) if known else grow(problem, len(READ), seed)
+    for at, chain in _worth_reading(problem, all_):
         found = readable(at, chain, axes)
         draft = Draft.of(evidence, metric, problem, found)
         yield from draft.mended(_taps(problem, found))
 
 
-def _worth_reading(problem: Problem, seed: int) -> Iterator[tuple[Problem, Chains]]:
+def _worth_reading(problem: Problem, all_: Iterable[Grown]) -> Iterator[tuple[Problem, Chains]]:
     """The chains that are made readable, each with the problem at the price that it is worth."""
     cheap = replace(problem, worth=CHEAP)
-    for count, grown in zip(READ, grow(problem, len(READ), seed), strict=True):
+    for count, grown in zip(READ, all_, strict=True):
         yield from ((problem, grown.chains.part([row])) for row in range(len(grown.losses))[:count])
         if grown.chains.forms.shape[1] == 1:
             plain = Grown.of(cheap, grown.chains, grown.losses).chains

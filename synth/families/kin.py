@@ -13,13 +13,14 @@ import numpy as np
 from grammars.grammar import Grammar
 from grammars.program import Node
 from synth.engine import UnitEvidence
-from synth.engines.kernel import CHANNELS, axes_for, is_image_like, problem_of, wary_metric
+from synth.engines.kernel import axes_for, is_mixed, problem_of, wary_metric
 from synth.evidence import LayerEvidence
 from synth.families.models import FREE, Model, chains_of, models_of, named, shared, turned
 from synth.fronts import Candidate, judge
 from synth.kernels.colours import Axis
-from synth.kernels.fit import Chains, Problem, losses_of, polish
+from synth.kernels.fit import losses_of, polish
 from synth.kernels.forms import forms_of
+from synth.kernels.problem import Chains, Problem
 from synth.kernels.rounding import Readable, coloured, on_grids
 from synth.kernels.writing import PRECISIONS, Draft
 from synth.metric import Metric
@@ -45,8 +46,7 @@ def kin_of(
 ) -> tuple[Kin, ...]:
     """The families that may be, largest first; none where kernels are over single channels."""
     layer = evidence.layer
-    mixed = is_image_like(layer) and layer.in_shape[0] // layer.groups <= CHANNELS
-    if not forms_of(grammar) or not mixed:
+    if not forms_of(grammar) or not is_mixed(layer):
         return ()
     units = [UnitEvidence(evidence, c, grammar) for c in range(layer.units)]
     table = _Table.of(units, fronts, max_fvu, each_unit)

@@ -10,8 +10,8 @@ from grammars.siblings import pre_of
 from synth.engine import UnitEvidence
 from synth.fronts import Candidate
 from synth.kernels.colours import Axis
-from synth.kernels.fit import Chains, Problem
 from synth.kernels.forms import Form, forms_of
+from synth.kernels.problem import Chains, Problem
 from synth.kernels.slots import Slots, slots_of
 
 FREE = ("angle", "phase", "dy", "dx")  # what members of a family may have for themselves

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synth.kernels.fit import Chains, Problem, columns_of, kernels_of, polish
+from synth.kernels.fit import columns_of, kernels_of, polish
+from synth.kernels.problem import Chains, Problem
 from synth.kernels.rounding import Readable, facing, on_grids, settled
 from synth.kernels.search import dictionary, scores
 

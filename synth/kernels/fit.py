@@ -6,163 +6,34 @@ method on what is left, with Kaufman's (1975) Jacobian. Many chains of component
 once: each array has a first axis of B chains, and a second of K components.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from grammars.primitive import Parameter, Real
-from synth.kernels.forms import Form, Window
-from synth.metric import Metric
+from synth.kernels.numbers import host, joined
+from synth.kernels.problem import Chains, Problem
 
 RIDGE = 1e-3  # of a column's own square: keeps components from growing to cancel each other
-EDGE = 1.0  # how far outside of the window a kernel's centre may be, in positions
 DIFFERENCE = 1e-3  # of a grid step: for slopes
 DAMPING = (1e-2, 0.25, 4.0, 1e6)  # at first, after a success, after a failure, and at most
 SETTLED = 1e-3  # of the loss: steps that save no more are the last, if no chain saves more
-WORTH = 250.0  # bits that may be paid for a loss e times smaller
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """The weights (C, P) of a unit in its metric, and the kernels that may write them.
+class Solved:
+    """Chains with their gains solved for: `kernels` (B, K, P), the `columns` (B, F, K·m) that gains
+    multiply, the `inverse` of their squares, `gains` (B, K·m), what they leave of the goal, `left`
+    (B, F), and `losses` (B,)."""
 
-    The loss of weights w is |Σ_c blocks[c] @ w[c] − goal|², for the best bias: `blocks` (C, F, P)
-    and `goal` (F,) are a root of the metric. `worth` bits may be paid for a loss e times smaller.
-    """
+    kernels: np.ndarray
+    columns: np.ndarray
+    inverse: np.ndarray
+    gains: np.ndarray
+    left: np.ndarray
+    losses: np.ndarray
 
-    blocks: np.ndarray
-    goal: np.ndarray
-    forms: Sequence[Form]
-    window: Window
-    worth: float = WORTH
-
-    @staticmethod
-    def of(metric: Metric, channels: int, forms: Sequence[Form], window: Window) -> "Problem":
-        """The problem of a unit whose C·P weights have this metric."""
-        edge = metric.gram[:-1, -1]
-        centred = metric.gram[:-1, :-1] - np.outer(edge, edge) / metric.gram[-1, -1]
-        root = np.linalg.cholesky(centred).T
-        blocks = root.reshape(len(root), channels, -1).transpose(1, 0, 2)
-        return Problem(np.ascontiguousarray(blocks), root @ metric.target[:-1], forms, window)
-
-    @property
-    def channels(self) -> int:
-        return len(self.blocks)
-
-    @cached_property
-    def root(self) -> np.ndarray:
-        """(F, C·P) the blocks side by side."""
-        return np.concatenate(list(self.blocks), axis=1)
-
-    @cached_property
-    def size(self) -> int:
-        """The largest number of parameters of a form."""
-        return max(len(form.specs) for form in self.forms)
-
-    @cached_property
-    def low(self) -> np.ndarray:
-        """(forms, p) least values."""
-        return np.stack([self._padded(self._cut(form, form.low)) for form in self.forms])
-
-    @cached_property
-    def high(self) -> np.ndarray:
-        """(forms, p) largest values."""
-        return np.stack([self._padded(self._cut(form, form.high)) for form in self.forms])
-
-    @cached_property
-    def periods(self) -> np.ndarray:
-        """(forms, p) periods, zero where there is none."""
-        return np.stack([self._padded(form.periods) for form in self.forms])
-
-    @cached_property
-    def turning(self) -> np.ndarray:
-        """(forms, p) whether a parameter has a period, and so no ends."""
-        return self.periods > 0
-
-    @cached_property
-    def steps(self) -> np.ndarray:
-        """(forms, p) steps of the grids, one where a form has no such parameter."""
-        return np.stack([self._padded(form.steps, 1.0) for form in self.forms])
-
-    @cached_property
-    def movable(self) -> np.ndarray:
-        """(forms, p) which real parameters there are."""
-        return np.stack([self._padded(form.movable) > 0 for form in self.forms])
-
-    @cached_property
-    def defaults(self) -> np.ndarray:
-        """(forms, p) defaults."""
-        rows = (np.array([s.default for s in form.specs], dtype=float) for form in self.forms)
-        return np.stack([self._padded(row) for row in rows])
-
-    @cached_property
-    def bits(self) -> np.ndarray:
-        """(forms, p) what a parameter costs more off its default."""
-        rows = (np.array([off_default(s) for s in form.specs]) for form in self.forms)
-        return np.stack([self._padded(row) for row in rows])
-
-    def without(self, columns: np.ndarray) -> "Problem":
-        """The problem of what columns (F, n) of weights, solved for beside all else, leave over."""
-        basis = np.linalg.qr(columns)[0]
-        blocks = self.blocks - basis @ (basis.T @ self.blocks)
-        return replace(self, blocks=blocks, goal=self.goal - basis @ (basis.T @ self.goal))
-
-    def inside(self, forms: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values (…, p) of forms (…) within their ranges."""
-        clipped = np.clip(values, self.low[forms], self.high[forms])
-        return np.where(self.turning[forms], values, clipped)
-
-    def on_grid(self, form: int, values: np.ndarray) -> np.ndarray:
-        """(n, p) the grid points nearest to values of a form, but for the rounding of floats."""
-        low, step = self.forms[form].low, self.forms[form].steps
-        size, turning = self.forms[form].sizes, self.turning[form][: len(low)]
-        places = np.rint((values[:, : len(low)] - low) / step)
-        places = np.where(turning, places % size, np.clip(places, 0, size - 1))
-        return np.pad(low + places * step, ((0, 0), (0, self.size - len(low))))
-
-    def _cut(self, form: Form, ends: np.ndarray) -> np.ndarray:
-        """Ends of ranges, with centres near the window."""
-        names = [name for name, _ in form.primitive.parameters]
-        most = self.window.reach + EDGE
-        return np.array(
-            [
-                np.clip(e, -most, most) if n in ("dy", "dx") else e
-                for n, e in zip(names, ends, strict=True)
-            ]
-        )
-
-    def _padded(self, values: np.ndarray, fill: float = 0.0) -> np.ndarray:
-        return np.append(values, np.full(self.size - len(values), fill))
-
-
-@dataclass(frozen=True, eq=False)
-class Chains:
-    """B sums of K components: `forms` (B, K), parameters `values` (B, K, p) of which those that are
-    `free` (B, K, p) may move, and the `mixes` (B, K, C, m) whose spans the channels' gains are in.
-    """
-
-    forms: np.ndarray
-    values: np.ndarray
-    free: np.ndarray
-    mixes: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.forms)
-
-    def part(self, rows: np.ndarray | Sequence[int]) -> "Chains":
-        rows = np.asarray(rows, dtype=int)
-        return Chains(self.forms[rows], self.values[rows], self.free[rows], self.mixes[rows])
-
-    def without(self, k: int) -> "Chains":
-        """All components but the k-th."""
-        return Chains(*(np.delete(part, k, axis=1) for part in vars(self).values()))
-
-    def beside(self, other: "Chains") -> "Chains":
-        """The components of both, chain by chain."""
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Chains(*(np.concatenate(pair, axis=1) for pair in pairs))
+    def part(self, rows: np.ndarray) -> "Solved":
+        return Solved(*(values[rows] for values in vars(self).values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,9 +45,6 @@ class Fit:
     gains: np.ndarray
     hessian: np.ndarray
     slope: np.ndarray
-
-    def part(self, rows: np.ndarray | Sequence[int]) -> "Fit":
-        return Fit(*(values[rows] for values in vars(self).values()))
 
 
 def kernels_of(problem: Problem, chains: Chains) -> np.ndarray:
@@ -192,28 +60,32 @@ def columns_of(problem: Problem, chains: Chains, kernels: np.ndarray) -> np.ndar
 
 
 def polish(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, np.ndarray]:
-    """The chains after so many steps down, or fewer that settle, and their losses (B,)."""
-    chains, fit = fitted(problem, chains, steps)
-    return chains, fit.losses
+    """The chains after so many steps down, or fewer that settle, and their losses (B,).
 
-
-def fitted(problem: Problem, chains: Chains, steps: int) -> tuple[Chains, Fit]:
-    """As `polish`, with all that is known of the chains in the end."""
-    damping = np.full(len(chains), DAMPING[0])
-    fit = measured(problem, chains)
-    for _ in range(steps):
-        trial = replace(chains, values=_moved(problem, chains, fit, damping))
-        tried = measured(problem, trial)
-        better = tried.losses < fit.losses
-        settled = better & (tried.losses > (1 - SETTLED) * fit.losses)
-        chains = replace(
-            chains, values=np.where(better[:, None, None], trial.values, chains.values)
-        )
-        fit = Fit(*(_chosen(better, *pair) for pair in _pairs(tried, fit)))
+    The chains of a unit settle together, and those of others go on.
+    """
+    xp, everything = problem.xp, np.arange(len(chains))
+    at = _solved(problem, chains)
+    losses, (hessian, slope) = host(at.losses), _downhill(problem, chains, at, everything)
+    damping, going = np.full(len(chains), DAMPING[0]), np.ones(len(chains), dtype=bool)
+    for step in range(steps):
+        values = _moved(problem, chains, hessian, slope, damping)
+        trial = replace(chains, values=values)
+        at = _solved(problem, trial)
+        tried = host(at.losses)
+        better = going & (tried < losses)
+        settled = better & (tried > (1 - SETTLED) * losses)
+        values = xp.where(xp.asarray(better.reshape(-1, 1, 1)), values, chains.values)
+        chains, losses = replace(chains, values=values), np.where(better, tried, losses)
         damping = np.minimum(damping * np.where(better, *DAMPING[1:3]), DAMPING[3])
-        if settled.all():
+        done = settled.reshape(problem.units, -1).all(1)
+        going &= ~np.repeat(done, len(chains) // problem.units)
+        if not going.any():
             break
-    return chains, fit
+        rows = np.flatnonzero(better)  # slopes are dear, and those of chains that stay are known
+        if len(rows) and step < steps - 1:
+            hessian[rows], slope[rows] = _downhill(problem, trial, at, rows)
+    return chains, losses
 
 
 def led(problem: Problem, chains: Chains, fit: Fit, place: int, values: np.ndarray) -> Chains:
@@ -230,46 +102,76 @@ def led(problem: Problem, chains: Chains, fit: Fit, place: int, values: np.ndarr
     slope = fit.slope - by[:, None] * fit.hessian[0, place]
     hessian = np.repeat(fit.hessian, len(values), axis=0)
     damping = np.full(len(values), DAMPING[0])
-    pulled = Fit(fit.losses, fit.gains, hessian, slope)
-    return replace(many, values=_moved(problem, many, pulled, damping))
+    return replace(many, values=_moved(problem, many, hessian, slope, damping))
 
 
 def measured(problem: Problem, chains: Chains) -> Fit:
     """Losses and slopes of chains."""
-    kernels, slopes, places = _with_slopes(problem, chains)
-    columns = columns_of(problem, chains, kernels)
-    back = columns.transpose(0, 2, 1)
-    inverse = np.linalg.inv(_ridged(back @ columns))
-    gains = (inverse @ (problem.goal @ columns)[:, :, None])[:, :, 0]
-    left = problem.goal - (columns @ gains[:, :, None])[:, :, 0]
-    gains = gains.reshape(*chains.forms.shape, -1)
-    by_channel = (chains.mixes @ gains[..., None])[..., 0]  # (B, K, C)
-    weights = by_channel[places[0], places[1]][:, :, None] * slopes[:, None, :]  # (n, C, P)
-    moves = np.zeros((*chains.values.shape, len(problem.goal)))
-    moves[places] = weights.reshape(-1, problem.root.shape[1]) @ problem.root.T
-    moves = moves.reshape(len(chains), -1, len(problem.goal))  # (B, K·p, F)
-    moves = moves - (moves @ columns) @ inverse @ back
-    slope = (moves @ left[:, :, None])[:, :, 0]
-    return Fit((left**2).sum(1), gains, moves @ moves.transpose(0, 2, 1), slope)
+    at = _solved(problem, chains)
+    gains = at.gains.reshape(*chains.forms.shape, -1)
+    return Fit(at.losses, gains, *_downhill(problem, chains, at, np.arange(len(chains))))
+
+
+def _solved(problem: Problem, chains: Chains) -> Solved:
+    kernels = kernels_of(problem, chains)
+    columns, goals = columns_of(problem, chains, kernels), problem.goals(len(chains))
+    inverse = problem.xp.linalg.inv(_ridged(problem, columns.swapaxes(1, 2) @ columns))
+    gains = (inverse @ (goals[:, None] @ columns).swapaxes(1, 2))[:, :, 0]
+    left = goals - (columns @ gains[:, :, None])[:, :, 0]
+    return Solved(kernels, columns, inverse, gains, left, (left**2).sum(1))
+
+
+def _downhill(
+    problem: Problem, chains: Chains, at: Solved, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The Gauss and Newton matrices (r, K·p, K·p) and the ways down (r, K·p) of some of the chains;
+    parameters count in steps of their grids."""
+    owners, count = problem.owners(len(chains))[rows], len(rows)
+    if count < len(chains):
+        chains, at = chains.part(rows), at.part(rows)
+    slopes, places = _slopes(problem, chains, at.kernels)
+    gains = at.gains.reshape(*chains.forms.shape, -1)
+    by_channel = (chains.mixes @ gains[..., None])[..., 0]  # (r, K, C)
+    weights = by_channel[places[:2]][:, :, None] * slopes[:, None, :]  # (n, C, P)
+    moves = problem.xp.zeros((*chains.values.shape, problem.goal.shape[-1]))
+    moves[places] = _in_root(
+        problem, weights.reshape(-1, problem.root.shape[-1]), owners[places[0]]
+    )
+    moves = moves.reshape(count, -1, moves.shape[-1])  # (r, K·p, F)
+    moves = moves - (moves @ at.columns) @ at.inverse @ at.columns.swapaxes(1, 2)
+    return moves @ moves.swapaxes(1, 2), (moves @ at.left[:, :, None])[:, :, 0]
+
+
+def _in_root(problem: Problem, weights: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """(n, F) weights (n, C·P) of some units (n,), in order, each in the root of its metric."""
+    back = problem.root.swapaxes(-1, -2)
+    if back.ndim == 2:
+        return weights @ back
+    counts = np.bincount(owners, minlength=problem.units)
+    own = owners, np.arange(len(owners)) - (np.cumsum(counts) - counts)[owners]
+    filled = problem.xp.zeros((problem.units, counts.max(), weights.shape[1]))
+    filled[own] = weights
+    return (filled @ back)[own]
 
 
 def _seen(problem: Problem, kernels: np.ndarray) -> np.ndarray:
     """(B, K, F, C) kernels (B, K, P) in each channel, in the root of the metric."""
-    channels, size, places = problem.blocks.shape
-    seen = problem.blocks @ kernels.reshape(-1, places).T  # (C, F, BK)
-    return seen.transpose(2, 1, 0).reshape(*kernels.shape[:2], size, channels)
+    *units, channels, size, places = problem.blocks.shape
+    flat = kernels.reshape(*units, 1, -1, places)
+    seen = problem.blocks @ flat.swapaxes(-1, -2)  # (…, C, F, n)
+    return seen.swapaxes(-1, -3).reshape(*kernels.shape[:2], size, channels)
 
 
 def _side_by_side(columns: np.ndarray) -> np.ndarray:
     """(B, F, K·m) from (B, K, F, m)."""
-    moved = columns.transpose(0, 2, 1, 3)
+    moved = columns.swapaxes(1, 2)
     return moved.reshape(*moved.shape[:2], -1)
 
 
 def losses_of(problem: Problem, chains: Chains) -> np.ndarray:
     """(B,) the losses alone."""
     columns = columns_of(problem, chains, kernels_of(problem, chains))
-    gram = _ridged(columns.transpose(0, 2, 1) @ columns)
+    gram = _ridged(problem, columns.transpose(0, 2, 1) @ columns)
     gains = np.linalg.solve(gram, (problem.goal @ columns)[:, :, None])
     left = problem.goal - (columns @ gains)[:, :, 0]
     return (left**2).sum(1)
@@ -287,66 +189,60 @@ def losses_beside(problem: Problem, chain: Chains, k: int, values: np.ndarray) -
     gram[:, :n, :n] = fixed.T @ fixed
     gram[:, :, n:] = columns.transpose(0, 2, 1) @ moved
     gram[:, n:, :n] = gram[:, :n, n:].transpose(0, 2, 1)
-    gains = np.linalg.solve(_ridged(gram), right[:, :, None])
+    gains = np.linalg.solve(_ridged(problem, gram), right[:, :, None])
     left = (gains.transpose(0, 2, 1) @ gram @ gains)[:, 0, 0] - 2 * (right * gains[:, :, 0]).sum(1)
     return np.maximum(problem.goal @ problem.goal + left, np.finfo(float).tiny)
 
 
-def off_default(spec: Parameter) -> float:
-    """Bits that a parameter costs more where it is not at its default."""
-    size = spec.size if isinstance(spec, Real) else spec.high - spec.low + 1
-    return float(size.bit_length())
-
-
-def _ridged(gram: np.ndarray) -> np.ndarray:
+def _ridged(problem: Problem, gram: np.ndarray) -> np.ndarray:
     """With each column's own share, and one where there is no column."""
-    diagonal = np.einsum("bnn->bn", gram)
-    more = np.where(diagonal > 0, RIDGE * diagonal, 1.0)
-    return gram + more[:, :, None] * np.eye(gram.shape[1])
+    xp, diagonal = problem.xp, gram.diagonal(0, 1, 2)
+    more = xp.where(diagonal > 0, RIDGE * diagonal, 1.0)
+    return gram + more[:, :, None] * xp.asarray(np.eye(gram.shape[1]))
 
 
-def _moved(problem: Problem, chains: Chains, fit: Fit, damping: np.ndarray) -> np.ndarray:
-    """Parameters a damped step further down; they count in steps of their grids."""
-    free = chains.free.reshape(len(chains), -1)
-    hessian = np.where(free[:, :, None] & free[:, None, :], fit.hessian, 0.0)
-    diagonal = np.einsum("bnn->bn", hessian)
-    least = 1e-9 * diagonal.max(1, keepdims=True) + np.finfo(float).tiny
-    added = damping[:, None] * diagonal + np.where(free, least, 1.0)
-    hessian = hessian + added[:, :, None] * np.eye(hessian.shape[1])
-    step = np.linalg.solve(hessian, np.where(free, fit.slope, 0.0)[:, :, None])[:, :, 0]
-    scaled = step.reshape(chains.values.shape) * problem.steps[chains.forms]
+def _moved(
+    problem: Problem,
+    chains: Chains,
+    hessian: np.ndarray,
+    slope: np.ndarray,
+    damping: np.ndarray,
+) -> np.ndarray:
+    """Parameters a damped step further down."""
+    xp = problem.xp
+    free = xp.asarray(chains.free.reshape(len(chains), -1))
+    hessian = xp.where(free[:, :, None] & free[:, None, :], hessian, 0.0)
+    diagonal = hessian.diagonal(0, 1, 2)
+    least = 1e-9 * xp.amax(diagonal, 1)[:, None] + np.finfo(float).tiny
+    added = xp.asarray(damping)[:, None] * diagonal + xp.where(free, least, 1.0)
+    hessian = hessian + added[:, :, None] * xp.asarray(np.eye(hessian.shape[1]))
+    step = xp.linalg.solve(hessian, xp.where(free, slope, 0.0)[:, :, None])[:, :, 0]
+    scaled = step.reshape(chains.values.shape) * xp.asarray(problem.steps[chains.forms])
     return problem.inside(chains.forms, chains.values + scaled)
 
 
-def _with_slopes(
-    problem: Problem, chains: Chains
-) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
-    """Kernels (B, K, P), their slopes (n, P) by each free parameter, a grid step each, and which
+def _slopes(
+    problem: Problem, chains: Chains, kernels: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The slopes (n, P) of kernels (B, K, P) by each free parameter, a grid step each, and which
     (chain, component, parameter) those are."""
-    flat, forms = chains.values.reshape(-1, problem.size), chains.forms.ravel()
     places = np.nonzero(chains.free)
-    rows = places[0] * chains.forms.shape[1] + places[1]
-    nearby = flat[rows]
-    nearby[np.arange(len(rows)), places[2]] += DIFFERENCE * problem.steps[forms[rows], places[2]]
-    both = np.concatenate([forms, forms[rows]]), np.concatenate([flat, nearby])
-    here, there = np.split(kernels_at(problem, *both), [len(flat)])
-    slopes = (there - here[rows]) / DIFFERENCE
-    return here.reshape(*chains.forms.shape, -1), slopes, places
+    forms, rows = chains.forms[places[:2]], np.arange(len(places[0]))
+    nearby = chains.values[places[:2]]
+    nearby[rows, places[2]] += problem.xp.asarray(DIFFERENCE * problem.steps[forms, places[2]])
+    there = kernels_at(problem, forms, nearby)
+    return (there - kernels[places[:2]]) / DIFFERENCE, places
 
 
 def kernels_at(problem: Problem, forms: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(S, P) the kernels of forms (S,) with values (S, p)."""
-    result = np.empty((len(forms), len(problem.window.down)))
-    for number in np.unique(forms):
-        rows = np.flatnonzero(forms == number)
-        form = problem.forms[number]
-        result[rows] = form.kernels(values[rows, : len(form.specs)], problem.window)
-    return result
-
-
-def _pairs(first: Fit, second: Fit):
-    return zip(vars(first).values(), vars(second).values(), strict=True)
-
-
-def _chosen(where: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.where(where.reshape(-1, *[1] * (first.ndim - 1)), first, second)
+    if not len(forms):
+        return problem.xp.zeros((0, len(problem.window.down)))
+    order = np.argsort(forms, kind="stable")
+    numbers, starts = np.unique(forms[order], return_index=True)
+    ends, values = [*starts[1:], len(forms)], values[order]
+    parts = [
+        problem.forms[n].kernels(values[a:b, : problem.sizes[n]], problem.window, problem.xp)
+        for n, a, b in zip(numbers, starts, ends, strict=True)
+    ]
+    return joined(parts)[np.argsort(order)]

@@ -1,6 +1,6 @@
 """Kernel primitives as functions of arrays of parameters: many kernels of a family at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from grammars.grammar import Grammar
 from grammars.kernels import Formula
 from grammars.primitive import Parameter, Primitive, Real
 from grammars.program import Node, Sort, Value, call
+from synth.kernels.numbers import host
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +38,14 @@ class Form:
 
     primitive: Primitive
 
-    @property
+    @cached_property
     def specs(self) -> tuple[Parameter, ...]:
         return tuple(spec for _, spec in self.primitive.parameters)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(name for name, _ in self.primitive.parameters)
 
     @cached_property
     def low(self) -> np.ndarray:
@@ -70,12 +76,17 @@ class Form:
         """(p,) the steps of the grids."""
         return np.array([s.step if isinstance(s, Real) else 1 for s in self.specs], dtype=float)
 
-    def kernels(self, values: np.ndarray, window: Window) -> np.ndarray:
-        """Kernels (S, P), not rounded, at the positions of a window."""
+    def kernels(self, values: np.ndarray, window: Window, xp: Any = np) -> np.ndarray:
+        """Kernels (S, P), not rounded, at the positions of a window; where `xp` has its numbers."""
+        if xp is not np:
+            try:
+                return self._together(values, window, xp)
+            except (AttributeError, TypeError, RuntimeError):  # a body that only numpy can do
+                return xp.asarray(self.kernels(host(values), window))
         try:
-            return self._together(values, window)
+            return self._together(values, window, np)
         except ValueError:  # a body that asks whether an array is true
-            return np.stack([self._together(row[None], window)[0] for row in values])
+            return np.stack([self._together(row[None], window, np)[0] for row in values])
 
     def wrapped(self, values: np.ndarray) -> np.ndarray:
         """Values (S, p) of the same kernels within the ranges of what has a period, and folded as
@@ -88,7 +99,7 @@ class Form:
         low, period = self.low[turned], self.periods[turned]
         turns = np.floor((values[:, turned] - low) / period)
         result[:, turned] -= turns * period
-        names = [name for name, _ in self.primitive.parameters]
+        names = self.names
         if "phase" in names and "angle" in names:
             phase, angle = names.index("phase"), names.index("angle")
             odd = np.floor((values[:, angle] - self.low[angle]) / 180.0) % 2 == 1
@@ -106,18 +117,13 @@ class Form:
 
     def node(self, values: Sequence[float] | np.ndarray) -> Node:
         """The kernel as a program, for values on their grids."""
-        names = (name for name, _ in self.primitive.parameters)
-        return call(self.primitive.name, **dict(zip(names, self.snapped(values), strict=True)))
+        return call(self.primitive.name, **dict(zip(self.names, self.snapped(values), strict=True)))
 
-    def _together(self, values: np.ndarray, window: Window) -> np.ndarray:
-        columns = values[:, :, None].transpose(1, 0, 2)  # (p, S, 1)
-        params: Mapping[str, Any] = {
-            name: column
-            for (name, _), column in zip(self.primitive.parameters, columns, strict=True)
-        }
-        found = self.primitive.body(_Sampler(window), **params)
+    def _together(self, values: np.ndarray, window: Window, xp: Any) -> np.ndarray:
+        params = {name: values[:, i, None] for i, name in enumerate(self.names)}  # (S, 1)
+        found = self.primitive.body(_Sampler(window, xp), **params)
         shape = len(values), len(window.down)
-        return found if found.shape == shape else np.broadcast_to(found, shape)
+        return found if found.shape == shape else xp.broadcast_to(found, shape)
 
 
 def forms_of(grammar: Grammar) -> tuple[Form, ...]:
@@ -131,11 +137,15 @@ class _Sampler:
     """What a kernel's body needs of an algebra: a table is its formula at the window."""
 
     window: Window
+    xp: Any
 
     def table(self, formula: Formula) -> np.ndarray:
+        xp = self.xp
+        down, right = (xp.asarray(places)[None] for places in (self.window.down, self.window.right))
         with np.errstate(all="ignore"):
-            values = np.asarray(formula(np, self.window.down[None], self.window.right[None]))
-        return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, 0.0)
+            values = xp.asarray(formula(xp, down, right))
+        finite = xp.isfinite(values)
+        return values if finite.all() else xp.where(finite, values, 0.0)
 
 
 def _snapped(spec: Parameter, value: float) -> Value:

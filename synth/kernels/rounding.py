@@ -13,18 +13,8 @@ import numpy as np
 
 from grammars.primitive import Real
 from synth.kernels.colours import Axis
-from synth.kernels.fit import (
-    Chains,
-    Fit,
-    Problem,
-    fitted,
-    kernels_at,
-    led,
-    losses_beside,
-    losses_of,
-    measured,
-    polish,
-)
+from synth.kernels.fit import Fit, kernels_at, led, losses_beside, losses_of, measured, polish
+from synth.kernels.problem import Chains, Problem
 
 MIX = 20.0  # bits that a mix of channels costs more than a named one
 AFTER = 4  # steps of the others after each rounding
@@ -90,13 +80,12 @@ def _within(problem: Problem, chain: Chains) -> Chains:
 
 def _snapped(problem: Problem, chain: Chains) -> Chains:
     """All parameters on their grids, one after the other."""
-    fit = measured(problem, chain)
     while chain.free.any():
+        fit = measured(problem, chain)
         place = _hardest(problem, chain, fit)
         many = led(problem, chain, fit, place, _near(problem, chain, place))
-        many, fits = fitted(problem, many, AFTER)
-        best = int(np.argmin(fits.losses))
-        chain, fit = many.part([best]), fits.part([best])
+        many, losses = polish(problem, many, AFTER)
+        chain = many.part([int(np.argmin(losses))])
     return chain
 
 
@@ -173,7 +162,7 @@ def _steps(problem: Problem, form: int, *, pairs: bool) -> np.ndarray:
     able = [unit[i] for i in np.flatnonzero(problem.movable[form])]
     both = [sign * b + a for a, b in combinations(able, 2) for sign in (-1, 1)] if pairs else []
     moves = [sign * move for move in (*able, *both) for sign in (-1, 1)]
-    names = [name for name, _ in problem.forms[form].primitive.parameters]
+    names = problem.forms[form].names
     if {"dy", "dx"} <= set(names):
         down, right = unit[names.index("dy")], unit[names.index("dx")]
         by = range(-SLIDE, SLIDE + 1)

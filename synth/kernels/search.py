@@ -5,13 +5,16 @@ dictionary, Mallat and Zhang 1993), is fitted alone, then together with those be
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 
-from synth.kernels.fit import Chains, Problem, columns_of, kernels_of, polish
+from synth.kernels.fit import columns_of, kernels_of, polish
+from synth.kernels.numbers import host, joined
+from synth.kernels.problem import Chains, Problem
 
 DICTIONARY = 1024  # kernels of each form to start from, of which
 STARTS = (6, 2)  # are fitted, for the first component and for those that come later,
@@ -23,7 +26,7 @@ BEAM = 3  # chains go on
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """Fitted chains of one length with their losses (B,), best first by loss and bits.
+    """Fitted chains of one length with their losses (B,), of each unit best first by loss and bits.
 
     Some may say the same by other parameters: one way may be nearer to the grids than another.
     """
@@ -33,18 +36,16 @@ class Grown:
 
     @staticmethod
     def of(problem: Problem, chains: Chains, losses: np.ndarray) -> "Grown":
-        order = np.argsort(scores(problem, chains, losses), kind="stable")
-        return Grown(chains.part(order), losses[order])
+        found = scores(problem, chains, losses).reshape(problem.units, -1)
+        rows = _rows(np.argsort(found, axis=1, kind="stable"), found.shape[1])
+        return Grown(chains.part(rows), losses[rows])
 
-    def before(self, other: "Grown") -> "Grown":
-        """Behind the first chain of another."""
-        chains = Chains(
-            *(
-                np.concatenate([theirs[:1], ours])
-                for theirs, ours in zip(_fields(other.chains), _fields(self.chains), strict=True)
-            )
-        )
-        return Grown(chains, np.append(other.losses[:1], self.losses))
+    def part(self, rows: np.ndarray) -> "Grown":
+        return Grown(self.chains.part(rows), self.losses[rows])
+
+    def firsts(self, units: int) -> np.ndarray:
+        """(U,) the rows of the best chains."""
+        return np.arange(units) * (len(self.losses) // units)
 
 
 def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
@@ -52,7 +53,7 @@ def grow(problem: Problem, longest: int, seed: int) -> Iterator[Grown]:
     grown = _singles(problem, seed, STARTS[0], ALONE[0])
     for _ in range(longest - 1):
         yield grown
-        chains = grown.chains.part(_unlike(grown, BEAM))
+        chains = grown.chains.part(_unlike(problem, grown, BEAM))
         grown = _fitted(problem, _longer(problem, chains, seed))
         grown = _swapped(problem, grown, seed)
     yield grown
@@ -67,17 +68,36 @@ def _swapped(problem: Problem, grown: Grown, seed: int) -> Grown:
 
     The first one was to write all by itself, and often is of no use later.
     """
-    best = grown.chains.part([0])
-    for k in range(best.forms.shape[1] - 1):
-        rest = best.without(k)
-        found = _fitted(problem, _longer(problem, rest, seed))
-        if (
-            scores(problem, found.chains, found.losses)[0]
-            < scores(problem, best, grown.losses[:1])[0]
-        ):
-            best = found.chains.part([0])
-            grown = grown.before(found)
+    best = grown.part(grown.firsts(problem.units))
+    for k in range(best.chains.forms.shape[1] - 1):
+        found = _fitted(problem, _longer(problem, best.chains.without(k), seed))
+        better = _best_of(problem, found.part(found.firsts(problem.units)), best)
+        if better is not best:
+            grown, best = _before(problem, better, grown), better
     return grown
+
+
+def _best_of(problem: Problem, new: Grown, old: Grown) -> Grown:
+    """Of one chain for each unit the better one; the old ones where none is."""
+    better = scores(problem, new.chains, new.losses) < scores(problem, old.chains, old.losses)
+    if not better.any():
+        return old
+    units = np.arange(problem.units)
+    return _beside(old, new).part(units + np.where(better, problem.units, 0))
+
+
+def _before(problem: Problem, first: Grown, grown: Grown) -> Grown:
+    """One chain for each unit before the others of it."""
+    size = len(grown.losses) // problem.units
+    behind = problem.units + _rows(np.tile(np.arange(size), (problem.units, 1)), size)
+    order = np.column_stack([np.arange(problem.units), behind.reshape(problem.units, size)])
+    return _beside(first, grown).part(order.ravel())
+
+
+def _beside(first: Grown, second: Grown) -> Grown:
+    """The rows of both."""
+    pairs = zip(vars(first.chains).values(), vars(second.chains).values(), strict=True)
+    return Grown(Chains(*map(joined, pairs)), np.append(first.losses, second.losses))
 
 
 def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
@@ -89,31 +109,39 @@ def scores(problem: Problem, chains: Chains, losses: np.ndarray) -> np.ndarray:
 
 def _longer(problem: Problem, chains: Chains, seed: int) -> Chains:
     """Each chain with each of the components that promise most beside it."""
-    parts = []
-    for row in range(len(chains)):
-        one = chains.part([row])
-        left = problem.without(columns_of(problem, one, kernels_of(problem, one))[0])
-        found = _singles(left, seed, STARTS[1], ALONE[1])
-        new = found.chains.part(_unlike(found, GROWN))
-        parts.append(one.part([0] * len(new)).beside(new))
-    return Chains(*(np.concatenate(part) for part in zip(*map(_fields, parts), strict=True)))
+    left = problem.without(columns_of(problem, chains, kernels_of(problem, chains)))
+    found = _singles(left, seed, STARTS[1], ALONE[1])
+    rows = _unlike(left, found, GROWN)
+    before = chains.part(np.repeat(np.arange(len(chains)), len(rows) // len(chains)))
+    return before.beside(found.chains.part(rows))
 
 
 def _singles(problem: Problem, seed: int, starts: int, steps: int) -> Grown:
     """Single components that write most of the weights, from so many of each form."""
     forms, values, kernels = dictionary(problem, seed)
-    gains = _gains(problem, kernels)
+    gains = _gains(problem, kernels)  # (U, N)
     best = [
-        rows[np.argsort(-gains[rows], kind="stable")[:starts]]
+        rows[np.argsort(-gains[:, rows], axis=1, kind="stable")[:, :starts]]
         for rows in (np.flatnonzero(forms == f) for f in range(len(problem.forms)))
     ]
-    rows = np.concatenate(best)
+    rows = np.concatenate(best, axis=1).ravel()
     return Grown.of(problem, *polish(problem, singles(problem, forms[rows], values[rows]), steps))
 
 
-def _unlike(grown: Grown, count: int) -> list[int]:
-    """The first rows, one of those that have the same forms and lose the same."""
+def _unlike(problem: Problem, grown: Grown, count: int) -> np.ndarray:
+    """The first rows of each unit, one of those that have the same forms and lose the same; of all
+    units as many, so the best again where there are not so many."""
     losses, forms = grown.losses, np.sort(grown.chains.forms, axis=1)
+    size = len(losses) // problem.units
+    taken = [
+        _first_unlike(losses[i : i + size], forms[i : i + size], count)
+        for i in range(0, len(losses), size)
+    ]
+    most = max(map(len, taken))
+    return _rows(np.array([own + own[:1] * (most - len(own)) for own in taken]), size)
+
+
+def _first_unlike(losses: np.ndarray, forms: np.ndarray, count: int) -> list[int]:
     taken: list[int] = []
     for row in range(len(losses)):
         same = (
@@ -127,26 +155,52 @@ def _unlike(grown: Grown, count: int) -> list[int]:
     return taken
 
 
+def _rows(own: np.ndarray, size: int) -> np.ndarray:
+    """(U·n,) rows of all chains, from those (U, n) of each unit, which has `size`."""
+    return (own + size * np.arange(len(own))[:, None]).ravel()
+
+
 def singles(problem: Problem, forms: np.ndarray, values: np.ndarray) -> Chains:
     """A chain of one component for each of some kernels, in any mix of channels."""
-    mixes = np.broadcast_to(
-        np.eye(problem.channels), (len(forms), 1, problem.channels, problem.channels)
-    )
-    return Chains(forms[:, None], values[:, None], problem.movable[forms][:, None], mixes)
+    free, values = problem.movable[forms][:, None], problem.xp.asarray(values[:, None])
+    return Chains(forms[:, None], values, free, free_mixes(problem, len(forms), 1))
+
+
+def free_mixes(problem: Problem, chains: int, length: int) -> np.ndarray:
+    """(B, K, C, C) of chains whose components are in any mix of channels."""
+    size = problem.channels
+    return problem.xp.broadcast_to(problem.xp.asarray(np.eye(size)), (chains, length, size, size))
 
 
 def _gains(problem: Problem, kernels: np.ndarray) -> np.ndarray:
-    """(N,) how much of the loss each of some kernels (N, P) takes away alone, about."""
-    channels, blocks = range(problem.channels), problem.blocks
-    half = kernels.astype(np.float32)  # gains only say where to start
-    right = half @ (problem.goal @ blocks).T.astype(np.float32)
-    gram = np.empty((len(kernels), len(channels), len(channels)), dtype=np.float32)
+    """(U, N) how much of each unit's loss each of some kernels (N, P) takes away alone, about."""
+    xp = problem.xp
+    half = xp.asarray(kernels, dtype=np.float32)  # gains only say where to start
+    shape = problem.units, *problem.blocks.shape[-3:]
+    blocks, goals = problem.blocks.reshape(shape), problem.goal.reshape(problem.units, -1)
+    return np.stack([host(_gain(xp, *unit, half)) for unit in zip(blocks, goals, strict=True)])
+
+
+def _gain(xp: Any, blocks: np.ndarray, goal: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """(N,) for one unit: rᵀG⁻¹r by elimination in place, many kernels at once."""
+    channels = range(len(blocks))
+    right = [half @ xp.asarray(goal @ block, dtype=np.float32) for block in blocks]
+    gram = {}
     for c, d in combinations_with_replacement(channels, 2):
-        seen = half @ (blocks[c].T @ blocks[d]).astype(np.float32)
-        gram[:, c, d] = gram[:, d, c] = np.einsum("np,np->n", seen, half)
-    gram += 1e-3 * np.einsum("ncc->n", gram)[:, None, None] * np.eye(len(channels))
-    gram += np.finfo(np.float32).tiny * np.eye(len(channels))
-    return np.einsum("nc,nc->n", right, np.linalg.solve(gram, right[:, :, None])[:, :, 0])
+        seen = half @ xp.asarray(blocks[c].T @ blocks[d], dtype=np.float32)
+        gram[c, d] = (seen * half).sum(1)
+    ridge = 1e-3 * sum(gram[c, c] for c in channels) + float(np.finfo(np.float32).tiny)
+    for c in channels:
+        gram[c, c] = gram[c, c] + ridge
+    total: Any = 0.0
+    for c in channels:
+        total = total + right[c] ** 2 / gram[c, c]
+        for d in channels[c + 1 :]:
+            share = gram[c, d] / gram[c, c]
+            right[d] = right[d] - share * right[c]
+            for e in channels[d:]:
+                gram[d, e] = gram[d, e] - share * gram[c, e]
+    return total
 
 
 def dictionary(problem: Problem, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -158,7 +212,7 @@ class _Spread:
     """The ranges of a problem; equal for all units of a layer, so that one dictionary serves."""
 
     def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+        self.problem = replace(problem, blocks=np.empty((problem.channels, 0, 0)), xp=np)
         window = problem.window
         names = tuple(form.primitive.name for form in problem.forms)
         self.key = (names, window.down.tobytes(), window.right.tobytes())
@@ -200,7 +254,3 @@ def _spread_out(count: int, size: int, seed: int) -> np.ndarray:
     steps = root ** -np.arange(1.0, size + 1)
     start = np.random.default_rng(seed).random(size)
     return (start + np.arange(count)[:, None] * steps) % 1.0
-
-
-def _fields(chains: Chains) -> tuple[np.ndarray, ...]:
-    return chains.forms, chains.values, chains.free, chains.mixes

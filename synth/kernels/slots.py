@@ -10,7 +10,7 @@ from grammars.kernels import BITS
 from grammars.primitive import Primitive
 from grammars.program import Node, call, linear, tap, terms_of
 from grammars.scope import Scope
-from synth.kernels.fit import Problem
+from synth.kernels.problem import Problem
 from synth.kernels.rounding import Readable
 
 

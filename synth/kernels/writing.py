@@ -8,7 +8,7 @@ import numpy as np
 
 from grammars.program import Node
 from synth.engine import UnitEvidence, with_head
-from synth.kernels.fit import Problem
+from synth.kernels.problem import Problem
 from synth.kernels.rounding import Readable
 from synth.kernels.slots import Slot, Slots
 from synth.metric import Metric

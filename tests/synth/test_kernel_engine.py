@@ -21,8 +21,9 @@ from synth.engines.kernel import KernelEngine
 from synth.evidence import LayerEvidence, Probes, gather
 from synth.fronts import judge
 from synth.kernels.colours import axes_of
-from synth.kernels.fit import Problem, losses_beside, losses_of, measured, polish
+from synth.kernels.fit import losses_beside, losses_of, measured, polish
 from synth.kernels.forms import Form, Window, forms_of
+from synth.kernels.problem import Problem
 from synth.kernels.rounding import readable
 from synth.kernels.search import dictionary, singles
 from synth.kernels.slots import slots_of

@@ -50,6 +50,22 @@ def records(evidence: LayerEvidence) -> Records:
     return Records(names_of([evidence.layer], CORE), CORE)
 
 
+def test_what_is_made_ahead_reaches_its_unit(evidence, records, tmp_path, monkeypatch):
+    """Each unit has its own rows, and the file does not outlive the search."""
+    told, made = {}, {"channels": np.arange(UNITS), "squares": np.arange(UNITS) ** 2}
+
+    def search(unit: UnitEvidence, *_, **__) -> SearchedUnit:
+        told[unit.channel] = int(unit.ahead["squares"])
+        return SearchedUnit()
+
+    monkeypatch.setattr(module, "made_ahead", lambda *_, **__: made)
+    monkeypatch.setattr(module, "search_unit", search)
+    with Store(tmp_path) as store:
+        list(search_layer(evidence, SETTINGS, store, records))
+    assert told == {channel: channel**2 for channel in range(UNITS)}
+    assert not (tmp_path / "evidence").exists()
+
+
 def test_fronts_are_those_of_single_units(evidence, records, tmp_path):
     """Every unit's front is what `search_unit` finds for it by itself."""
     with Store(tmp_path) as store:
