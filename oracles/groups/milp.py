@@ -71,7 +71,7 @@ class _Program:
         self.width = len(question.lower)
         closed = [r.post for r in relus]  # post − high·open <= 0
         opened = [r.post.plus(r.pre, -1).shifted(r.low) for r in relus]  # … − low·open <= 0
-        plain = [*question.rows, *(row for relu in relus for row in relu.rows)]
+        plain = question.rows
         matrix, constants = matrix_of([*closed, *opened, *plain], self.width)
         ends = np.array([[-float(r.high), -float(r.low)] for r in relus]).reshape(-1, 2)
         eye = np.eye(count)
@@ -98,7 +98,8 @@ class _Program:
         if found.mip_dual_bound is None or not np.isfinite(found.mip_dual_bound):
             return own, found.x, False
         weights = 1.0 + sum(
-            relu.weight * float(1 + relu.high - relu.low) for relu in self.question.relus
+            max(abs(relu.least), abs(relu.most)) * float(1 + relu.high - relu.low)
+            for relu in self.question.relus
         )
         bound = Fraction(float(-found.mip_dual_bound) + TOLERANCE * weights) + objective.constant
         return min(own, bound), found.x, found.status == 0

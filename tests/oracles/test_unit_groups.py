@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracles.claims import AffineBank, Box, Proved, Refuted, Unknown, head_form
-from oracles.groups import question, relaxation
+from oracles.groups import hulls, relaxation
 from oracles.groups.halving import halved_group
+from oracles.groups.hulls import chords
 from oracles.groups.milp import milp_bound, milp_group
 from oracles.groups.prove import Effort, decide_group
 from oracles.groups.question import Group, TwoLayer, question_of
@@ -180,14 +181,13 @@ def test_multipliers_of_any_kind_bound(monkeypatch, seed):
     rng = np.random.default_rng(seed)
     solved = Relaxation._solved
 
-    def disturbed(self, objective, held):
-        multipliers, point = solved(self, objective, held)
+    def disturbed(self, sign, rows):
+        multipliers, point = solved(self, sign, rows)
         return multipliers + rng.normal(size=multipliers.shape), point
 
     monkeypatch.setattr(Relaxation, "_solved", disturbed)
     plain = Relaxation(asked)
-    bounds = [plain.bound(o, {}).bound for o in (asked.objective, asked.objective.times(-1))]
-    assert max(bounds) >= truth
+    assert max(plain.bound(sign, plain.whole).bound for sign in (1, -1)) >= truth
 
 
 @settings(max_examples=10)
@@ -202,29 +202,29 @@ def test_shortening_moves_a_difference_by_no_more_than_it_says(seed, bits, outer
     assert shortened(group, 60)[1] == 0
 
 
-def chord_below(value, low, high):
-    """A mutant: a chord that cuts a corner off."""
-    return value.times(high / (high - low)).shifted(-low * high / (high - low) / 2)
+def chords_below(low, high):
+    """A mutant: chords that cut a corner off."""
+    slopes, shifts = chords(low, high)
+    return slopes, shifts / 2
 
 
 def test_an_unsound_relaxation_is_caught(monkeypatch):
     """With a chord that is too low, some bound falls below a difference that is reached."""
     groups = [group_of(seed) for seed in range(5)]
     truths = [closed(group).lower for group in groups]
-    monkeypatch.setattr(question, "_chord", chord_below)
+    monkeypatch.setattr(hulls, "chords", chords_below)
     wrong = [Relaxation(question_of(g)) for g in groups]
-    roots = [
-        max(w.bound(o, {}).bound for o in (w.question.objective, w.question.objective.times(-1)))
-        for w in wrong
-    ]
+    roots = [max(w.bound(sign, w.whole).bound for sign in (1, -1)) for w in wrong]
     assert any(root < truth for root, truth in zip(roots, truths, strict=True))
 
 
 def test_multipliers_are_short():
-    """Bounds are of few bits: multipliers have at most so many as are asked for."""
-    short = relaxation._short(np.array([0.3, 1e-9, -1.0, 7.0]))
-    assert short[2] == 0 and all(m >= 0 for m in short)
-    assert all(m.numerator.bit_length() <= relaxation.BITS + 1 for m in short)
+    """Multipliers are integers of few bits, and nothing that a solver says makes one negative."""
+    whole, shift = relaxation._short(np.array([0.3, 1e-9, -1.0, np.nan, 7.0]))
+    assert whole.tolist()[2:4] == [0, 0] and whole[4] == 7 << shift
+    assert whole.min() >= 0 and whole.max() <= 2**relaxation.BITS
+    large, shift = relaxation._short(np.array([2.0**60, np.inf]))
+    assert shift == -relaxation.SLOPE_BITS and set(large) == {2**relaxation.MOST}
 
 
 def test_bad_groups_are_told():
