@@ -24,10 +24,10 @@ from oracles.groups.smt import UNSTABLE, smt_group
 from oracles.groups.splitting import bracket, split_group
 
 INPUTS, STEP = 5, 1 / 32
-HIDDEN = (2, 4, 6, 8, 12, 16, 24)
+HIDDEN = (2, 4, 6, 8, 12, 16, 24, 30)
 CLAIM = Fraction(5, 4)  # of the largest difference that splitting finds within
 SIGHTS = 200  # linear programs
-PROGRAMS, NODES, STEPS = 400, 500, 20_000_000  # of splitting, of HiGHS for each part, and of Z3
+PROGRAMS, NODES, STEPS = 2000, 500, 20_000_000  # of splitting, of HiGHS for each part, and of Z3
 
 
 def _highs(group: Group, epsilon: Fraction) -> Verdict:

@@ -36,14 +36,14 @@ class Pair:
     """post = relu(x) − relu(y) and pre = x − y: two ReLUs as the objective reads them, where both
     are read with one sign; low and high are the ends of pre, or beyond.
 
-    `members` are the numbers of the two, or none where one of them is stable.
+    `members` are the numbers of the two, or None where one of them is stable.
     """
 
     pre: Sum
     post: Sum
     low: Fraction
     high: Fraction
-    members: tuple[int, ...] = ()
+    members: tuple[int, int] | None = None
 
 
 Bends = Sequence[Relu | Pair]

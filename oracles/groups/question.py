@@ -223,7 +223,7 @@ class _Writer:
         apart, read = (
             x.times(one).plus(y, -other) for x, y in ((near.pre, pre), (near.relu, post))
         )
-        members = () if near.number is None else (near.number, len(self.relus))
+        members = None if near.number is None else (near.number, len(self.relus))
         self.pairs.append(Pair(apart, read, *apart.range(self.lower, self.upper), members))
         return post
 

@@ -124,8 +124,7 @@ class Relaxation:
         above = posts @ point + c - np.maximum(pres @ point + b, 0.0)
         most = [relu.most if sign > 0 else -relu.least for relu in self.question.relus]
         lost = above[: len(most)] * most
-        for pair in self.question.pairs:
-            members = list(pair.members)
+        for members in [[*pair.members] for pair in self.question.pairs if pair.members]:
             lost[members] = np.minimum(lost[members], lost[members].sum())
         lost[list(phases)] = 0.0
         return lost
