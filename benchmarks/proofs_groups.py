@@ -39,6 +39,7 @@ ROADS: dict[str, Callable[[Group, Fraction], Verdict]] = {
     "highs": _highs,
     "z3": partial(smt_group, steps=STEPS),
 }
+WORTH = {"z3": UNSTABLE, "highs": 40}  # unstable ReLUs up to which a road is asked
 DECIDED = 60  # unstable ReLUs up to which splitting or HiGHS should decide
 
 
@@ -68,7 +69,7 @@ def _row(seed: int, hidden: int) -> dict[str, Any]:
     row: dict[str, Any] = {"network": f"{hidden} + {hidden} hidden units", "unstable": unstable}
     verdicts = []
     for name, road in ROADS.items():
-        if name == "z3" and unstable > UNSTABLE:
+        if unstable > WORTH.get(name, unstable):
             continue
         start = time.perf_counter()
         verdicts.append(road(group, epsilon))

@@ -71,8 +71,11 @@ class Rows:
 
 def ends_of(bends: Bends) -> tuple[np.ndarray, np.ndarray]:
     """The ends (bends,) of pre-activations in floats, rounded outwards."""
-    low, high = np.array([[float(b.low), float(b.high)] for b in bends]).reshape(-1, 2).T
-    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    highs, lows = (
+        (_float_above(bend.high) for bend in bends),
+        (_float_above(-bend.low) for bend in bends),
+    )
+    return -np.array([*lows]), np.array([*highs])
 
 
 def hulls(relus: int, low: np.ndarray, high: np.ndarray) -> Rows:
@@ -102,6 +105,11 @@ def chords(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slopes = np.where(high <= 0, 0.0, np.where(low >= 0, 1.0, slopes))
     shifts = _above(np.maximum(-slopes * low, (1.0 - slopes) * high))
     return slopes, np.where((high <= 0) | (low >= 0), 0.0, shifts)
+
+
+def _float_above(value: Fraction) -> float:
+    near = float(value)
+    return near if near >= value else float(np.nextafter(near, np.inf))
 
 
 def _above(values: np.ndarray) -> np.ndarray:

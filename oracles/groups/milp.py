@@ -99,6 +99,7 @@ class _Program:
             max(abs(relu.least), abs(relu.most)) * float(1 + relu.high - relu.low)
             for relu in self.question.relus
         )
+        weights += sum(float(1 + pair.high - pair.low) for pair in self.question.pairs)
         bound = Fraction(float(-found.mip_dual_bound) + TOLERANCE * weights) + objective.constant
         return min(own, bound), found.x, found.status == 0
 

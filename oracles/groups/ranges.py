@@ -23,7 +23,8 @@ TINY = 2.0**-1000  # above all underflows of a step together
 class Ranges:
     """`ends` (2t,) that t sums of the inputs do not exceed, and then t that their negatives do not.
 
-    Row i of `sums` (2t, inputs + 1) is at least the sum, and off by less than errors[i].
+    Where the phases hold, row i of `sums` (2t, inputs + 1) is nowhere less than what it stands for
+    by more than errors[i].
     """
 
     sums: np.ndarray
