@@ -24,10 +24,10 @@ from oracles.groups.smt import UNSTABLE, smt_group
 from oracles.groups.splitting import bracket, split_group
 
 INPUTS, STEP = 5, 1 / 32
-HIDDEN = (2, 4, 6, 8, 12, 16, 24)
+HIDDEN = (2, 4, 6, 8, 12, 16, 24, 30)
 CLAIM = Fraction(5, 4)  # of the largest difference that splitting finds within
 SIGHTS = 200  # linear programs
-PROGRAMS, NODES, STEPS = 400, 500, 20_000_000  # of splitting, of HiGHS for each part, and of Z3
+PROGRAMS, NODES, STEPS = 2000, 500, 20_000_000  # of splitting, of HiGHS for each part, and of Z3
 
 
 def _highs(group: Group, epsilon: Fraction) -> Verdict:
@@ -39,6 +39,7 @@ ROADS: dict[str, Callable[[Group, Fraction], Verdict]] = {
     "highs": _highs,
     "z3": partial(smt_group, steps=STEPS),
 }
+WORTH = {"z3": UNSTABLE, "highs": 40}  # unstable ReLUs up to which a road is asked
 DECIDED = 60  # unstable ReLUs up to which splitting or HiGHS should decide
 
 
@@ -68,7 +69,7 @@ def _row(seed: int, hidden: int) -> dict[str, Any]:
     row: dict[str, Any] = {"network": f"{hidden} + {hidden} hidden units", "unstable": unstable}
     verdicts = []
     for name, road in ROADS.items():
-        if name == "z3" and unstable > UNSTABLE:
+        if unstable > WORTH.get(name, unstable):
             continue
         start = time.perf_counter()
         verdicts.append(road(group, epsilon))

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix, hstack
 from oracles.claims import Proved, Refuted, Unknown, Verdict, below
 from oracles.groups.question import Group, Question, question_of
 from oracles.groups.relaxation import dense, matrix_of
-from oracles.groups.sums import Sum
+from oracles.groups.sums import ZERO, Sum
 
 NODES = 20_000  # of HiGHS' own branch and bound, for each sign
 TOLERANCE = 1e-6  # by which HiGHS may break a row, or take a number to be whole
@@ -51,8 +51,8 @@ def milp_bound(group: Group, *, nodes: int = NODES) -> MilpBound:
     """The largest difference of a group, in both signs."""
     question, box = question_of(group), group.box
     program, found = _Program(question), []
-    for objective in (question.objective, question.objective.times(-1)):
-        upper, point, done = program.largest(objective, nodes)
+    for sign in (1, -1):
+        upper, point, done = program.largest(sign, nodes)
         inputs = (
             box.lower if point is None else np.clip(point[: question.inputs], box.lower, box.upper)
         )
@@ -66,22 +66,20 @@ class _Program:
     """The rows of a question; behind its variables a Boolean for each ReLU, 1 where it is open."""
 
     def __init__(self, question: Question) -> None:
-        self.question = question
-        relus, count = question.relus, len(question.relus)
-        self.width = len(question.lower)
-        closed = [r.post for r in relus]  # post − high·open <= 0
-        opened = [r.post.plus(r.pre, -1).shifted(r.low) for r in relus]  # … − low·open <= 0
-        plain = [*question.rows, *(row for relu in relus for row in relu.rows)]
-        matrix, constants = matrix_of([*closed, *opened, *plain], self.width)
-        ends = np.array([[-float(r.high), -float(r.low)] for r in relus]).reshape(-1, 2)
-        eye = np.eye(count)
-        booleans = np.vstack([eye * ends[:, 0], eye * ends[:, 1], np.zeros((len(plain), count))])
-        self.rows = hstack([matrix, csr_matrix(booleans)]).tocsr()
+        self.question, self.width = question, len(question.lower)
+        held = _phase_rows(question)
+        matrix, constants = matrix_of([*(row for row, _, _ in held), *question.rows], self.width)
+        places = np.arange(len(held)), [number for _, number, _ in held]
+        factors = [float(factor) for _, _, factor in held]
+        booleans = csr_matrix((factors, places), (len(constants), len(question.relus)))
+        self.rows = hstack([matrix, booleans]).tocsr()
         self.most = -constants
 
-    def largest(self, objective: Sum, nodes: int) -> tuple[Fraction, np.ndarray | None, bool]:
-        """HiGHS' upper bound of an objective, its best point, and whether it came to an end."""
-        count = len(self.question.relus)
+    def largest(self, sign: int, nodes: int) -> tuple[Fraction, np.ndarray | None, bool]:
+        """HiGHS' upper bound of the objective or its negative, its best point, and whether it came
+        to an end. Where the objective gains nothing by a ReLU, the hull alone holds it down."""
+        count, objective = len(self.question.relus), self.question.objective.times(sign)
+        gains = [(r.most if sign > 0 else -r.least) > 0 for r in self.question.relus]
         costs = np.append(dense(objective, self.width), np.zeros(count))
         lower, upper = (
             np.array([*map(float, ends), *[whole] * count])
@@ -89,7 +87,7 @@ class _Program:
         )
         found = milp(
             -costs,
-            integrality=np.repeat([0, 1], [self.width, count]),
+            integrality=np.array([*[0] * self.width, *gains]),
             bounds=Bounds(lower, upper),  # type: ignore[arg-type]
             constraints=LinearConstraint(self.rows, -np.inf, self.most),  # type: ignore[arg-type]
             options={"node_limit": nodes, "mip_rel_gap": GAP},
@@ -98,7 +96,29 @@ class _Program:
         if found.mip_dual_bound is None or not np.isfinite(found.mip_dual_bound):
             return own, found.x, False
         weights = 1.0 + sum(
-            relu.weight * float(1 + relu.high - relu.low) for relu in self.question.relus
+            max(abs(relu.least), abs(relu.most)) * float(1 + relu.high - relu.low)
+            for relu in self.question.relus
         )
+        weights += sum(float(1 + pair.high - pair.low) for pair in self.question.pairs)
         bound = Fraction(float(-found.mip_dual_bound) + TOLERANCE * weights) + objective.constant
         return min(own, bound), found.x, found.status == 0
+
+
+def _phase_rows(question: Question) -> list[tuple[Sum, int, Fraction]]:
+    """What a ReLU's phase says of it and of its pair: row + factor·Boolean is at most 0.
+
+    Where x is open relu(x) − relu(y) is at most x − y, else at most 0, whatever y is.
+    """
+    found = []
+    for number, relu in enumerate(question.relus):
+        gap = relu.post.plus(relu.pre, -1)
+        found += [(relu.post, number, -relu.high), (gap.shifted(relu.low), number, -relu.low)]
+    for pair in question.pairs:
+        if pair.members:
+            first, second = pair.members
+            low, high = min(pair.low, ZERO), max(pair.high, ZERO)
+            gap = pair.post.plus(pair.pre, -1)
+            found += [(pair.post, first, -high), (gap.shifted(low), first, -low)]
+            found += [(pair.post.times(-1), second, low)]
+            found += [(gap.times(-1).shifted(-high), second, high)]
+    return found

@@ -6,23 +6,24 @@ as many others. Bounded one by one, their errors add up in their worst cases; to
 variables, some of which are ReLUs of sums of others. ReLUs that have one sign over the box are sums
 themselves; what is left are the *unstable* ones, and their number is what a question costs.
 
-A ReLU of the copy is written as that of the original less a difference d, a variable of its own.
-Since relu(a) − relu(a') lies between −relu(a' − a) and relu(a − a'), d is small where the two are
-near, and a box of d is a bound that other relaxations have to work for (ReluDiff, Paulsen et al.
-2020).
+A ReLU of the copy is written as that of the original less a difference d, a variable of its own. It
+is small where the two are near, and a box of d is a bound that other relaxations have to work for
+(ReluDiff, Paulsen et al. 2020). What the two are read with counts as well: v·relu(a) − v'·relu(a')
+is bounded by v·a − v'·a', in which the errors of weights and read-out meet.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
 from oracles.claims import AffineBank, Box, HeadForm, apply_head, evaluate, head_form
-from oracles.groups.sums import ZERO, Sum, total
+from oracles.groups.hulls import Bends, Pair, Relu, ends_of, hulls
+from oracles.groups.sums import ONE, ZERO, Sum, total
 
 IDENTITY = head_form("identity")
-SLOPES = 2**12  # slopes of chords are multiples of its inverse: short numbers are faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,44 +94,39 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Relu:
-    """post = max(pre, 0), where pre has both signs: low < 0 < high are its ends, or beyond.
-
-    The objective changes with post by `weight` at most, in floats.
-    """
-
-    pre: Sum
-    post: Sum
-    low: Fraction
-    high: Fraction
-    weight: float
-
-    @property
-    def rows(self) -> tuple[Sum, Sum, Sum]:
-        """The convex hull of the ReLU (Ehlers 2017), or nearly: sums that are at most 0."""
-        chord = _chord(self.pre, self.low, self.high)
-        return self.post.times(-1), self.pre.plus(self.post, -1), self.post.plus(chord, -1)
-
-
-@dataclass(frozen=True, eq=False)
 class Question:
     """The largest and the least of `objective` over variables between `lower` and `upper`.
 
-    The first `inputs` of them are x; `relus` relate the others, and `rows` are sums that are at
-    most 0 besides.
+    The first `inputs` of them are x; `relus` relate the others, and `pairs` say what is known of
+    two together.
     """
 
     inputs: int
     lower: tuple[Fraction, ...]
     upper: tuple[Fraction, ...]
     relus: tuple[Relu, ...]
-    rows: tuple[Sum, ...]
+    pairs: tuple[Pair, ...]
     objective: Sum
 
     @property
     def unstable(self) -> int:
         """How many ReLUs have both signs in the box."""
         return len(self.relus)
+
+    @property
+    def bends(self) -> Bends:
+        return (*self.relus, *self.pairs)
+
+    @cached_property
+    def rows(self) -> list[Sum]:
+        """The hulls of all between their ends, as sums that are at most 0."""
+        bends = self.bends
+        found = hulls(len(self.relus), *ends_of(bends))
+        each = zip(found.numbers.tolist(), found.factors.tolist(), strict=True)
+        return [
+            total([(Fraction(f), bends[n].post), (Fraction(g), bends[n].pre)]).shifted(Fraction(c))
+            for n, (f, g, c) in each
+        ]
 
 
 def question_of(group: Group) -> Question:
@@ -139,21 +135,24 @@ def question_of(group: Group) -> Question:
     lower, upper = ([*map(Fraction, end.tolist())] for end in (box.lower, box.upper))
     writer = _Writer(lower, upper)
     first, second = group.first, group.second
-    own = writer.layer(first)
-    copied = writer.layer(second, own if len(own) == len(second.hidden) else None)
-    one = writer.bent(_read_out(first, own), first.head)
-    other = writer.bent(_read_out(second, copied), second.head, near=one)
+    own = writer.layer(first, 1)
+    copied = writer.layer(second, -1, own if len(own) == len(second.hidden) else None)
+    one = writer.bent(_read_out(first, own), first.head, ONE, (1.0, 1.0))
+    other = writer.bent(_read_out(second, copied), second.head, ONE, (-1.0, -1.0), near=one)
     return writer.question(one.value.plus(other.value, -1), box.lower.size)
 
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
     """A unit under a head: its pre-activation, what the head makes of it, and the ReLU that is in
-    it; None where it does not bend."""
+    it, which is read with a factor; None where it does not bend. It has a number where it is
+    unstable."""
 
     pre: Sum
     value: Sum
-    relu: Sum | None
+    relu: Sum | None = None
+    factor: Fraction = ZERO
+    number: int | None = None
 
 
 @dataclass(eq=False)
@@ -163,64 +162,75 @@ class _Writer:
     lower: list[Fraction]
     upper: list[Fraction]
     relus: list[Relu] = field(default_factory=list)
-    rows: list[Sum] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
 
-    def layer(self, side: TwoLayer, near: Sequence[_Unit] | None = None) -> list[_Unit]:
-        """The hidden units of a network, unit j beside near[j]."""
-        bank, steepest = side.hidden, side.head.lipschitz
-        weights, others = np.abs(side.readout) * steepest, near or [None] * len(bank)
-        rows = zip(bank.weights.tolist(), bank.biases.tolist(), strict=True)
-        each = zip(rows, bank.heads, weights.tolist(), others, strict=True)
-        return [self.bent(_exact(*row), head, v, near=one) for row, head, v, one in each]
+    def layer(self, side: TwoLayer, sign: int, near: Sequence[_Unit] | None = None) -> list[_Unit]:
+        """The hidden units of a network, unit j beside near[j]; the objective reads the network
+        with a sign."""
+        bank, slopes = side.hidden, (sign * side.head.slopes[0], sign * side.head.slopes[1])
+        others = near or [None] * len(bank)
+        lines = zip(bank.weights.tolist(), bank.biases.tolist(), strict=True)
+        each = zip(lines, bank.heads, side.readout.tolist(), others, strict=True)
+        return [
+            self.bent(_exact(*row), head, Fraction(v), slopes, near=one)
+            for row, head, v, one in each
+        ]
 
     def bent(
-        self, pre: Sum, head: HeadForm, weight: float = 1.0, *, near: _Unit | None = None
+        self,
+        pre: Sum,
+        head: HeadForm,
+        read: Fraction,
+        slopes: tuple[float, float],
+        *,
+        near: _Unit | None = None,
     ) -> _Unit:
-        """max(lo·pre, hi·pre) as lo·pre + (hi − lo)·relu(pre), which counts by its weight."""
+        """max(lo·pre, hi·pre) as lo·pre + (hi − lo)·relu(pre), which is read with a weight; of what
+        reads it the objective makes between two slopes."""
         low, high = map(Fraction, head.slopes)
         if low == high:
-            return _Unit(pre, pre.times(low), None)
-        relu = self._relu(pre, weight * float(high - low), near)
-        return _Unit(pre, pre.times(low).plus(relu, high - low), relu)
+            return _Unit(pre, pre.times(low))
+        factor = read * (high - low)
+        before = len(self.relus)
+        relu = self._relu(pre, factor, slopes, near)
+        number = before if len(self.relus) > before else None
+        return _Unit(pre, pre.times(low).plus(relu, high - low), relu, factor, number)
 
     def question(self, objective: Sum, inputs: int) -> Question:
         ends = tuple(self.lower), tuple(self.upper)
-        return Question(inputs, *ends, tuple(self.relus), tuple(self.rows), objective)
+        return Question(inputs, *ends, tuple(self.relus), tuple(self.pairs), objective)
 
-    def _relu(self, pre: Sum, weight: float, near: _Unit | None) -> Sum:
+    def _relu(
+        self, pre: Sum, factor: Fraction, slopes: tuple[float, float], near: _Unit | None
+    ) -> Sum:
         low, high = pre.range(self.lower, self.upper)
         if high <= 0 or low >= 0:
             return Sum() if high <= 0 else pre
-        beside = near and self._beside(pre, near)
+        beside = near and self._beside(pre, factor, near)
         post = beside or self._variable(ZERO, high)
-        self.relus.append(Relu(pre, post, low, high, weight))
+        effects = sorted(float(factor) * slope for slope in slopes)
+        self.relus.append(Relu(pre, post, low, high, *effects))
         return post
 
-    def _beside(self, pre: Sum, near: _Unit) -> Sum | None:
-        """relu(pre) as that of another less d, which lies between two sums of pre's difference;
+    def _beside(self, pre: Sum, factor: Fraction, near: _Unit) -> Sum | None:
+        """relu(pre) as that of another less d, in the box of the two pre-activations' difference;
         None where the other has no ReLU."""
         if near.relu is None:
             return None
-        apart = near.pre.plus(pre, -1)
-        low, high = apart.range(self.lower, self.upper)
-        d = self._variable(min(low, ZERO), max(high, ZERO))
-        above = _chord(apart, low, high)
-        below = _chord(apart.times(-1), -high, -low)
-        self.rows += [d.plus(above, -1), d.plus(below).times(-1)]
-        return near.relu.plus(d, -1)
+        low, high = near.pre.plus(pre, -1).range(self.lower, self.upper)
+        post = near.relu.plus(self._variable(min(low, ZERO), max(high, ZERO)), -1)
+        one, other = (abs(near.factor), abs(factor)) if near.factor * factor > 0 else (ONE, ONE)
+        apart, read = (
+            x.times(one).plus(y, -other) for x, y in ((near.pre, pre), (near.relu, post))
+        )
+        members = None if near.number is None else (near.number, len(self.relus))
+        self.pairs.append(Pair(apart, read, *apart.range(self.lower, self.upper), members))
+        return post
 
     def _variable(self, low: Fraction, high: Fraction) -> Sum:
         self.lower.append(low)
         self.upper.append(high)
-        return Sum({len(self.lower) - 1: Fraction(1)})
-
-
-def _chord(value: Sum, low: Fraction, high: Fraction) -> Sum:
-    """A sum above relu(value) between two ends: the least, but for a slope of few bits."""
-    if high <= 0 or low >= 0:
-        return Sum() if high <= 0 else value
-    slope = Fraction(round(high / (high - low) * SLOPES), SLOPES)
-    return value.times(slope).shifted(max(-slope * low, (1 - slope) * high))
+        return Sum({len(self.lower) - 1: ONE})
 
 
 def _exact(weights: Sequence[float], bias: float) -> Sum:

@@ -15,16 +15,27 @@ from functools import cached_property
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import csr_matrix, hstack, vstack
+from scipy.sparse import csr_matrix
 
+from oracles.groups.hulls import SLOPE_BITS, Rows, hulls
 from oracles.groups.question import Question
-from oracles.groups.sums import Sum, total
+from oracles.groups.ranges import Narrowing, Ranges
+from oracles.groups.sums import Sum, Whole
 
 BITS = 24  # of the largest multiplier
-PENALTY = 2.0**14  # in objectives, for breaking the rows of a phase by one
+MOST = 28  # of a multiplier and a constant's bits: their product is exact in floats
+PENALTY = 2.0**14  # in objectives, for breaking rows by one
 
 Phases = Mapping[int, bool]
 """By number, ReLUs whose pre-activation is held at or above zero (True), or at or below."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The part of the box in which some ReLUs have a known phase, and the ranges of all there."""
+
+    phases: Phases
+    ranges: Ranges
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,66 +49,97 @@ class Relaxed:
 
 
 class Relaxation:
-    """The hull of every ReLU, and the rows of a question, as one linear program."""
+    """The hulls of every ReLU and pair of a question, as one linear program."""
 
     def __init__(self, question: Question) -> None:
-        self.question = question
-        self.rows = [*(row for relu in question.relus for row in relu.rows), *question.rows]
+        self.question, bends = question, question.bends
+        ends = question.lower, question.upper
+        self._narrowing = Narrowing(bends, question.inputs, *ends)
+        sums = [question.objective, *(b.post for b in bends), *(b.pre for b in bends)]
+        self._exact = Whole(sums, *ends)
 
-    def bound(self, objective: Sum, phases: Phases) -> Relaxed:
-        """Bound an objective from above where some ReLUs have a known phase."""
-        held = [row for number, on in phases.items() for row in self._phase(number, on)]
-        multipliers, point = self._solved(objective, held)
-        pairs = zip(_short(multipliers), (*self.rows, *held), strict=True)
-        rest = total([(Fraction(1), objective), *((-m, row) for m, row in pairs if m)])
-        bound = rest.largest(self.question.lower, self.question.upper)
-        return Relaxed(bound, point, self._lost(point, phases))
+    @property
+    def whole(self) -> Part:
+        """All of the box."""
+        return Part({}, self._narrowing.whole)
 
-    def _phase(self, number: int, on: bool) -> list[Sum]:
-        """What holds of a ReLU in one phase beside its hull."""
-        relu = self.question.relus[number]
-        if on:
-            return [relu.post.plus(relu.pre, -1), relu.pre.times(-1)]
-        return [relu.post, relu.pre]
+    def held(self, part: Part, number: int, on: bool) -> Part:
+        """The part of a part in which one more ReLU is in a phase."""
+        ranges = self._narrowing.held(part.ranges, number, on)
+        return Part({**part.phases, number: on}, ranges)
 
-    def _solved(self, objective: Sum, held: Sequence[Sum]) -> tuple[np.ndarray, np.ndarray]:
+    def bound(self, sign: int, part: Part) -> Relaxed:
+        """Bound the objective, or its negative, from above in a part."""
+        low, high = self._narrowing.low_and_high(part.ranges)
+        for number, on in part.phases.items():
+            end, cut = (low, np.maximum) if on else (high, np.minimum)
+            end[number] = cut(end[number], 0.0)
+        rows = hulls(self.question.unstable, low, high).and_phases(part.phases)
+        multipliers, point = self._solved(sign, rows)
+        return Relaxed(
+            self._checked(sign, rows, multipliers), point, self._lost(sign, point, part.phases)
+        )
+
+    def _checked(self, sign: int, rows: Rows, multipliers: np.ndarray) -> Fraction:
+        """The bound that multipliers (rows,) give, exactly.
+
+        Multipliers and factors are integers of so few bits over a power of two that their products
+        are exact in int64, and those with constants in floats.
+        """
+        whole, shift = _short(multipliers)
+        factors = np.ldexp(rows.factors[:, :2], SLOPE_BITS).astype(np.int64) * whole[:, None]
+        sums = np.zeros((len(self.question.bends), 2), dtype=np.int64)
+        np.subtract.at(sums, rows.numbers, factors)
+        own = sign << (SLOPE_BITS + shift)
+        most = self._exact.largest([own, *sums[:, 0].tolist(), *sums[:, 1].tolist()])
+        constants = sum(Fraction(c) for c in (rows.factors[:, 2] * whole).tolist() if c)
+        return (most / 2**SLOPE_BITS - constants) / Fraction(2) ** shift
+
+    def _solved(self, sign: int, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """The multipliers (rows,) and the best point (variables,) of a linear program.
 
-        One more variable lets the rows of phases be broken at a price, so that phases that exclude
-        each other have multipliers too, whose bound is then far below all others.
+        One more variable lets all rows be broken at a price, so that phases that exclude each other
+        have multipliers too, whose bound is then far below all others.
         """
-        width, (matrix, constants) = len(self.question.lower), self._matrix
-        more, more_constants = matrix_of(held, width)
-        breaks = np.repeat([0.0, -1.0], [len(self.rows), len(held)])[:, None]
-        costs = dense(objective, width)
+        (posts, c), (pres, b) = self._floats
+        f, g, constants = rows.factors.T
+        numbers, costs = rows.numbers, sign * self._costs
+        matrix = f[:, None] * posts[numbers] + g[:, None] * pres[numbers]
         penalty = PENALTY * max(1.0, float(np.abs(costs).max(initial=0.0)))
         found = linprog(
             -np.append(costs, -penalty),
-            A_ub=hstack([vstack([matrix, more]), csr_matrix(breaks)]).tocsr(),
-            b_ub=-np.concatenate([constants, more_constants]),
+            A_ub=np.column_stack([matrix, np.full(numbers.size, -1.0)]),
+            b_ub=-(f * c[numbers] + g * b[numbers] + constants),
             bounds=[*self._ends, (0.0, None)],
             method="highs",
         )
         if found.x is None:  # no multipliers: then the box alone bounds the objective
-            return np.zeros(len(breaks)), np.array([low for low, _ in self._ends])
+            return np.zeros(numbers.size), np.array([low for low, _ in self._ends])
         return -found.ineqlin.marginals, found.x[:-1]
 
-    def _lost(self, point: np.ndarray, phases: Phases) -> np.ndarray:
-        """How far each ReLU is from what it should be, times its weight; 0 in a known phase."""
-        (before, b), (after, c) = self._relus
-        broken = np.abs(after @ point + c - np.maximum(before @ point + b, 0.0))
-        lost = broken * [relu.weight for relu in self.question.relus]
+    def _lost(self, sign: int, point: np.ndarray, phases: Phases) -> np.ndarray:
+        """How much the objective may gain by each ReLU that is above what it should be, less what
+        the other of its pair takes back; 0 in a known phase."""
+        (posts, c), (pres, b) = self._floats
+        above = posts @ point + c - np.maximum(pres @ point + b, 0.0)
+        most = [relu.most if sign > 0 else -relu.least for relu in self.question.relus]
+        lost = above[: len(most)] * most
+        for members in [[*pair.members] for pair in self.question.pairs if pair.members]:
+            lost[members] = np.minimum(lost[members], lost[members].sum())
         lost[list(phases)] = 0.0
         return lost
 
     @cached_property
-    def _matrix(self) -> tuple[csr_matrix, np.ndarray]:
-        return matrix_of(self.rows, len(self.question.lower))
+    def _floats(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        width = len(self.question.lower)
+        bends = self.question.bends
+        sides = [bend.post for bend in bends], [bend.pre for bend in bends]
+        posts, pres = (matrix_of(side, width) for side in sides)
+        return (posts[0].toarray(), posts[1]), (pres[0].toarray(), pres[1])
 
     @cached_property
-    def _relus(self) -> tuple[tuple[csr_matrix, np.ndarray], tuple[csr_matrix, np.ndarray]]:
-        relus, width = self.question.relus, len(self.question.lower)
-        return matrix_of([r.pre for r in relus], width), matrix_of([r.post for r in relus], width)
+    def _costs(self) -> np.ndarray:
+        return dense(self.question.objective, len(self.question.lower))
 
     @cached_property
     def _ends(self) -> list[tuple[float, float]]:
@@ -120,9 +162,9 @@ def dense(row: Sum, width: int) -> np.ndarray:
     return factors
 
 
-def _short(multipliers: np.ndarray) -> list[Fraction]:
-    """Multipliers in few bits, none below zero."""
-    largest = float(multipliers.max(initial=0.0))
-    shift = BITS - int(np.frexp(largest)[1])
-    scale = Fraction(2) ** -shift
-    return [max(0, round(m * 2.0**shift)) * scale for m in multipliers.tolist()]
+def _short(multipliers: np.ndarray) -> tuple[np.ndarray, int]:
+    """Multipliers (rows,) as integers over 2**shift, of few bits and none below zero."""
+    multipliers = np.nan_to_num(multipliers)
+    shift = max(-SLOPE_BITS, BITS - int(np.frexp(multipliers.max(initial=0.0))[1]))
+    whole = np.rint(np.ldexp(multipliers, shift))
+    return np.clip(whole, 0, 2**MOST).astype(np.int64), shift

@@ -75,7 +75,7 @@ class _Inquiry:
         for relu in question.relus:
             pre, post = self._term(relu.pre), self._term(relu.post)
             self.solver.add(z3.Or(z3.And(post == pre, pre >= 0), z3.And(post == 0, pre <= 0)))
-        for row in (*question.rows, *(row for relu in question.relus for row in relu.rows)):
+        for row in question.rows:
             self.solver.add(self._term(row) <= 0)
 
     def exceeding(self, objective: Sum, epsilon: Fraction) -> np.ndarray | Unknown | None:

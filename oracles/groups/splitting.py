@@ -13,8 +13,7 @@ import numpy as np
 
 from oracles.claims import Proved, Refuted, Unknown, Verdict, below
 from oracles.groups.question import Group, Question, question_of
-from oracles.groups.relaxation import Phases, Relaxation, Relaxed
-from oracles.groups.sums import Sum
+from oracles.groups.relaxation import Part, Relaxation, Relaxed
 
 NODES = 1000  # linear programs
 
@@ -38,8 +37,8 @@ def bracket(
     """Bound a group's difference from both sides, until the two are near `enough`, or so many
     `nodes` are used up."""
     tree = _Tree(group, question_of(group))
-    for objective in (tree.question.objective, tree.question.objective.times(-1)):
-        tree.add(objective, {}, None)
+    for sign in (1, -1):
+        tree.add(sign, tree.relaxation.whole, None)
     while not enough(tree.lower, tree.upper) and tree.nodes + 2 <= nodes and tree.split():
         pass
     return Bracket(tree.lower, tree.point, tree.upper, tree.nodes)
@@ -61,10 +60,10 @@ def split_group(group: Group, epsilon: Fraction, *, nodes: int = NODES) -> Verdi
 
 @dataclass(frozen=True, eq=False)
 class _Leaf:
-    """An objective in some phases, and what its relaxation says."""
+    """The objective or its negative in a part, and what its relaxation says."""
 
-    objective: Sum
-    phases: Phases
+    sign: int
+    part: Part
     found: Relaxed
 
 
@@ -82,11 +81,11 @@ class _Tree:
     def upper(self) -> Fraction:
         return max(-self._leaves[0][0], self.lower)
 
-    def add(self, objective: Sum, phases: Phases, parent: _Leaf | None) -> None:
+    def add(self, sign: int, part: Part, parent: _Leaf | None) -> None:
         """A leaf, whose bound is no more than that of the one that it is a part of."""
-        found = self.relaxation.bound(objective, phases)
+        found = self.relaxation.bound(sign, part)
         bound = found.bound if parent is None else min(found.bound, parent.found.bound)
-        leaf = _Leaf(objective, phases, Relaxed(bound, found.point, found.lost))
+        leaf = _Leaf(sign, part, Relaxed(bound, found.point, found.lost))
         self.nodes += 1
         self._replay(found.point)
         heapq.heappush(self._leaves, (-bound, self.nodes, leaf))
@@ -99,7 +98,7 @@ class _Tree:
             return False
         heapq.heappop(self._leaves)
         for on in (True, False):
-            self.add(leaf.objective, {**leaf.phases, int(lost.argmax()): on}, leaf)
+            self.add(leaf.sign, self.relaxation.held(leaf.part, int(lost.argmax()), on), leaf)
         return True
 
     def _replay(self, point: np.ndarray) -> None:

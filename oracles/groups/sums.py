@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import lcm
 
-ZERO = Fraction(0)
+ZERO, ONE = Fraction(0), Fraction(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,3 +50,35 @@ def total(parts: Iterable[tuple[Fraction, Sum]]) -> Sum:
         for i, own in part.terms.items():
             terms[i] = terms.get(i, ZERO) + factor * own
     return Sum({i: f for i, f in terms.items() if f}, constant)
+
+
+class Whole:
+    """Sums and a box as integers over common denominators: fractions take twenty times as long."""
+
+    def __init__(
+        self, sums: Sequence[Sum], lower: Sequence[Fraction], upper: Sequence[Fraction]
+    ) -> None:
+        width = len(lower)
+        rows = [[*row.terms.items(), (width, row.constant)] for row in sums]
+        self._scale, self._rows = _whole(rows)
+        self._unit, (lows, highs) = _whole([[*enumerate(end)] for end in (lower, upper)])
+        self._ends = [(low, high) for (_, low), (_, high) in zip(lows, highs, strict=True)]
+
+    def largest(self, factors: Sequence[int]) -> Fraction:
+        """The largest Σ factor · sum over the box."""
+        rest = [0] * (len(self._ends) + 1)
+        for factor, row in zip(factors, self._rows, strict=True):
+            if factor:
+                for i, own in row:
+                    rest[i] += factor * own
+        pairs = zip(rest[:-1], self._ends, strict=True)
+        most = sum(f * (high if f > 0 else low) for f, (low, high) in pairs)
+        return Fraction(most + rest[-1] * self._unit, self._scale * self._unit)
+
+
+def _whole(
+    rows: Sequence[Sequence[tuple[int, Fraction]]],
+) -> tuple[int, list[list[tuple[int, int]]]]:
+    """A common denominator, and numerators over it."""
+    scale = lcm(*(f.denominator for row in rows for _, f in row))
+    return scale, [[(i, int(f * scale)) for i, f in row] for row in rows]
