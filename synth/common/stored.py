@@ -51,15 +51,19 @@ def common_lines(common: Sequence[Row]) -> dict[str, str]:
 
 def altered(run: "Finished") -> dict[str, str]:
     """The units of a run of which is written what their programs do not say, and why."""
-    from synth.reread import Reread
-
     found: dict[str, str] = {}
     for layer, rows in run.layers.items():
         named = [row for row in rows if row.get("written") is not None]
-        try:
-            programs = Reread(run, layer) if named else None
-            wrong = [r for r in named if programs and not programs.is_written_so(r["channel"])]
-        except (InputError, ValueError, LookupError, TypeError, AttributeError):  # an edited file
-            wrong = named
-        found |= {f"{layer}[{row['channel']}]": OTHER for row in wrong}
+        if named:
+            found |= {f"{layer}[{row['channel']}]": OTHER for row in _altered(run, layer, named)}
     return found
+
+
+def _altered(run: "Finished", layer: str, named: Sequence[Row]) -> Sequence[Row]:
+    from synth.reread import Reread  # where nothing is shared, numpy is not loaded
+
+    try:
+        programs = Reread(run, layer)
+        return [row for row in named if not programs.is_written_so(row["channel"])]
+    except (InputError, ValueError, LookupError, TypeError, AttributeError):  # an edited file
+        return named
