@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from grammars.codes import common_exponent
 from grammars.evaluation import argument_sorts
 from grammars.primitive import Primitive
 from grammars.program import Node, Sort, exact_product, is_sum_of_taps, linear, tap, terms_of
@@ -101,7 +100,9 @@ def gain_of(value: Node, weights: Mapping[Node, float]) -> float | None:
 def primitive_sum(terms: Sequence[tuple[float, Node]]) -> Node:
     """The sum of which all multiples have these ratios: whole weights without a common factor, the
     first of them positive."""
-    _, integers = common_exponent([weight for weight, _ in terms])
+    ratios = [weight.as_integer_ratio() for weight, _ in terms]
+    whole = math.lcm(*(below for _, below in ratios))
+    integers = [above * (whole // below) for above, below in ratios]
     factor = math.gcd(*integers) * (1 if integers[0] > 0 else -1)
     return linear([(i // factor, atom) for i, (_, atom) in zip(integers, terms, strict=True)])
 

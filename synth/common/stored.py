@@ -60,7 +60,7 @@ def altered(run: "Finished") -> dict[str, str]:
 
 
 def _altered(run: "Finished", layer: str, named: Sequence[Row]) -> Sequence[Row]:
-    from synth.reread import Reread  # where nothing is shared, numpy is not loaded
+    from synth.reread import Reread
 
     try:
         programs = Reread(run, layer)
