@@ -179,8 +179,8 @@ def _adder(report: Report, folder: Path, seed: int) -> None:
 
 def _is_addition(job: Job) -> int:
     """How many of the deep programs are proved equal to a bit of the weighted sum of the inputs."""
+    from grammars.parser import parse_program
     from grammars.program import call, linear, tap
-    from grammars.text import parse_program
 
     assert job.discrete is not None
     bank = job.network.input_names[0]

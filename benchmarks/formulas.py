@@ -35,8 +35,9 @@ from benchmarks.report import Report  # noqa: E402
 from grammars.coding import program_bits  # noqa: E402
 from grammars.grammar import load_grammar  # noqa: E402
 from grammars.names import Names  # noqa: E402
+from grammars.parser import parse_program  # noqa: E402
 from grammars.program import Node, linear, tap, terms_of  # noqa: E402
-from grammars.text import format_program, parse_program  # noqa: E402
+from grammars.text import format_program  # noqa: E402
 from synth.batches import Inputs  # noqa: E402
 from synth.deep.evidence import deep_evidence  # noqa: E402
 from synth.deep.reach import Reach  # noqa: E402

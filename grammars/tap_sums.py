@@ -1,7 +1,7 @@
 """Sums of taps are read from their text without Python's parser, which takes some thirty times as
 long: stored fronts are such sums, under a head or not, of thousands of terms.
 
-What is read here may be wrong: it is for `grammars.text` to write it again and compare.
+What is read here may be wrong: it is for `grammars.parser` to write it again and compare.
 """
 
 import re

@@ -19,10 +19,11 @@ from grammars.interpreters.affine import Affine, AffineAlgebra, NotAffine
 from grammars.interpreters.rational import RationalAlgebra
 from grammars.interpreters.text import HELPERS, TextAlgebra
 from grammars.interpreters.torch import TorchAlgebra
+from grammars.parser import parse_program
 from grammars.primitive import Transcendental
 from grammars.program import Node, Sort, leaves, linear, tap, taps_of
 from grammars.scope import Scope
-from grammars.text import format_program, parse_program
+from grammars.text import format_program
 from oracles.contract_cases import POINTS, Case, as_array
 from oracles.interval import IntervalAlgebra
 from oracles.slopes import lipschitz, slopes

@@ -7,8 +7,9 @@ from typing import Any
 
 from grammars.grammar import Grammar
 from grammars.names import Names
+from grammars.parser import parse_program
 from grammars.program import Node
-from grammars.text import format_program, parse_program
+from grammars.text import format_program
 from synth.assembly import LayerChoice, Status, UnitChoice
 from synth.choice import Point
 from synth.families.kin import Kin

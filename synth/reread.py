@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from grammars.common import spelled_out
 from grammars.names import Names
+from grammars.parser import parse_program
 from grammars.program import Node
 from grammars.scope import COMMON
 from grammars.siblings import expand
-from grammars.text import format_program, parse_program
+from grammars.text import format_program
 from synth.errors import InputError
 from synth.unfolding import unfolded
 

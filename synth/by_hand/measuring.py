@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from grammars.parser import parse_program
 from grammars.program import Node
-from grammars.text import parse_program
 from synth.by_hand.edits import HAND
 from synth.engine import UnitEvidence
 from synth.evidence import LayerEvidence

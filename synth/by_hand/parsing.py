@@ -11,9 +11,9 @@ from grammars.canonical import canonical
 from grammars.compiled import compile_bank
 from grammars.grammar import Grammar
 from grammars.names import Names
+from grammars.parser import ParseError, parse_program
 from grammars.program import PRE, Node, leaves
 from grammars.siblings import expand, references
-from grammars.text import ParseError, parse_program
 from synth.assembly import LayerChoice, source_index
 from synth.errors import InputError, Problems, listing
 

@@ -7,9 +7,9 @@ from typing import Any
 from grammars.coding import value_bits
 from grammars.common import Common, numbers_read, spelled_out
 from grammars.grammar import Grammar
+from grammars.parser import parse_program
 from grammars.program import Node
 from grammars.scope import COMMON
-from grammars.text import parse_program
 from synth.assembly import LayerChoice, source_bits
 from synth.records import Records
 

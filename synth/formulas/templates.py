@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from grammars.grammar import Grammar
+from grammars.parser import near
 from grammars.primitive import STRUCTURE
 from grammars.program import Node, Sort, call, const, linear, tap
-from grammars.text import near
 from synth.formulas.forms import FIXED, Form, holed
 
 INPUT, SUM = "template:input", "template:sum"  # banks of taps that stand for what is to be chosen

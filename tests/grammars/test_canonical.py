@@ -10,8 +10,9 @@ from grammars.canonical import Canonicaliser, canonical
 from grammars.canonical.laws import Checker, laws_of
 from grammars.grammar import Grammar, load_grammar
 from grammars.names import Names
+from grammars.parser import parse_program
 from grammars.program import Node, call, linear, tap, terms_of
-from grammars.text import format_program, parse_program
+from grammars.text import format_program
 
 INPUTS = 4
 GRAMMAR = load_grammar(tags=("core", "formula"), installed=False)

@@ -14,9 +14,10 @@ from grammars.evaluation import evaluate
 from grammars.grammar import Grammar, load_grammar
 from grammars.interpreters.rational import RationalAlgebra
 from grammars.names import Names
+from grammars.parser import ParseError, parse_program
 from grammars.program import Node, bank, call, channels_read, count_terms, linear, tap
 from grammars.scope import Scope
-from grammars.text import ParseError, format_program, parse_program
+from grammars.text import format_program
 
 AXES = {"luminance": (5, 9, 2), "red_green": (16, -16, 0), "blue_yellow": (-8, -8, 16)}  # / 16
 WINDOW = tuple(("image", c, dy, dx) for c in range(3) for dy in (-1, 0, 1) for dx in (-1, 0, 1))

@@ -14,9 +14,10 @@ from grammars.grammar import Grammar, load_grammar
 from grammars.hoist import hoist
 from grammars.kernels import RADIUS, Table, table
 from grammars.names import Names
+from grammars.parser import ParseError, parse_program
 from grammars.primitive import Primitive, Real
 from grammars.program import Node, Sort, Value, call, linear, tap
-from grammars.text import ParseError, format_program, parse_program
+from grammars.text import format_program
 
 SIZE = 2 * RADIUS + 1
 ANY = SimpleNamespace(table=table)  # what kernels need of an algebra

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from random_programs import core
 
 from grammars.names import Names, identifier
+from grammars.parser import parse_program
 from grammars.program import tap
-from grammars.text import format_program, parse_program
+from grammars.text import format_program
 
 PATHS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from grammars.grammar import Grammar, load_grammar
 from grammars.names import Names
+from grammars.parser import ParseError, parse_program
 from grammars.program import Node, call, const, linear, tap
-from grammars.text import ParseError, format_program, parse_program
+from grammars.text import format_program
 
 X, Y, Z = (tap("x", i) for i in range(3))
 GRAMMAR = load_grammar(tags=("core", "formula"), installed=False)

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import BANKS, OWN, core, numbers, programs, weights
 
-import grammars.text as text_module
+from grammars import parser
 from grammars.names import Names
+from grammars.parser import LONGEST, ParseError, parse_program
 from grammars.program import call, const, linear, tap
-from grammars.text import LONGEST, ParseError, format_program, parse_program
+from grammars.text import format_program
 
 NAMES = Names({**BANKS, OWN: 4}, reserved=core())
 A = tap("conv1", 3)
@@ -45,7 +46,7 @@ def test_long_sums_parse_back(count: int) -> None:
 @pytest.fixture
 def quick(monkeypatch):
     """Every sum of taps is read without Python's parser if it can be, short ones too."""
-    monkeypatch.setattr(text_module, "SHORT", 0)
+    monkeypatch.setattr(parser, "SHORT", 0)
 
 
 @settings(max_examples=200)
@@ -54,7 +55,7 @@ def test_sums_that_are_read_quickly_parse_back(program, group) -> None:
     """What is read without Python's parser is the same program, or is left to the parser."""
     text = text_of(program, group=group)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_module, "SHORT", 0)
+        patch.setattr(parser, "SHORT", 0)
         assert parse(text) == program
 
 
@@ -88,7 +89,7 @@ def test_stored_sums_do_not_need_the_parser(quick, monkeypatch, text) -> None:
 def test_other_texts_mean_what_they_say(quick, monkeypatch, text) -> None:
     """A sum that is written in another manner is what the parser says it is."""
     found = parse(text)
-    monkeypatch.setattr(text_module, "SHORT", 10**9)
+    monkeypatch.setattr(parser, "SHORT", 10**9)
     assert found == parse(text)
 
 

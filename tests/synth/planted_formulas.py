@@ -7,8 +7,8 @@ from grammars.evaluation import evaluate
 from grammars.grammar import Grammar, load_grammar
 from grammars.interpreters.torch import TorchAlgebra
 from grammars.names import Names
+from grammars.parser import parse_program
 from grammars.program import Node, tap
-from grammars.text import parse_program
 from synth.formulas.samples import Samples
 
 INPUTS = 4

@@ -14,9 +14,10 @@ from grammars.coding import decode, encode
 from grammars.common import spelled_out
 from grammars.grammar import Grammar, load_grammar
 from grammars.names import Names
+from grammars.parser import parse_program
 from grammars.program import Node, bank, call, const, linear, tap
 from grammars.siblings import references
-from grammars.text import format_program, parse_program
+from grammars.text import format_program
 from synth.assembly import LayerChoice, names_of, source_bits
 from synth.common.choose import with_common
 from synth.naming import common_names

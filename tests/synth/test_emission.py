@@ -30,8 +30,9 @@ from torch import nn
 
 from grammars.grammar import Grammar, load_grammar
 from grammars.names import Names
+from grammars.parser import parse_program
 from grammars.program import call, const, linear, tap
-from grammars.text import format_program, parse_program
+from grammars.text import format_program
 from synth.assembly import assemble, bank_module, names_of, own_program
 from synth.emission import WEIGHTS_FILE, emit
 from synth.emission.helpers import named_parts

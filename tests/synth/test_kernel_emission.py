@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from grammars.grammar import Grammar, load_grammar
+from grammars.parser import parse_program
 from grammars.primitive import Real
 from grammars.program import Node, Value, bank, call, linear, tap
-from grammars.text import parse_program
 from synth.emission.kernels import KernelTexts
 from synth.network import Network
 

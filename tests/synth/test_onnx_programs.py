@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from grammars.grammar import load_grammar
 from grammars.names import Names
+from grammars.parser import parse_program
 from grammars.program import Node
-from grammars.text import parse_program
 from synth.assembly import assemble, bank_module
 from synth.deep.evidence import deep_layer
 from synth.deep.reach import Reach
