@@ -23,6 +23,7 @@ from synth.engine import Engine, UnitEvidence
 from synth.evidence import LayerEvidence, Ranges
 from synth.fronts import Candidate, error_of
 from synth.shifting import Shifts, is_long, with_bias
+from synth.threads import each
 
 NOTHING = 1e-4  # share of max_kl that a unit may cost and still "change nothing"
 
@@ -128,7 +129,8 @@ class Judge:
 
     def _refits(self, trials: Sequence[Trial], siblings: Mapping[int, Node]) -> Iterator[_Rivals]:
         """Short programs with all their constants fitted again."""
-        pairs = ((i, self._refitted(t)) for i, t in enumerate(trials) if not self._is_long(t))
+        short = [i for i, trial in enumerate(trials) if not self._is_long(trial)]
+        pairs = zip(short, each(lambda i: self._refitted(trials[i]), short), strict=True)
         fitted = {i: p for i, p in pairs if p is not None}
         if fitted:
             places, programs = list(fitted), list(fitted.values())
