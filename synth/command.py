@@ -5,6 +5,7 @@ input, 3 stopped by a full disk, 130 stopped from the keyboard. Heavy modules ar
 the commands, so that `synth --help` answers at once.
 """
 
+import errno
 import sys
 import tomllib
 from collections import Counter
@@ -32,6 +33,7 @@ from synth.commands.validate import validate
 from synth.commands.what_if import what_if
 from synth.errors import InputError
 
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 STOPPED = 130  # what shells report of a program that Ctrl-C ended
 _UNCERTIFIED = (
     ("solver", "proved by a solver without a certificate"),
@@ -49,6 +51,12 @@ class _Group(click.Group):
         except InputError as error:
             click.echo(str(error), err=True)
             raise click.exceptions.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.errno not in _FORBIDDEN:
+                raise
+            advice = "change its rights, or work on a copy of its folder"
+            click.echo(f"{error.filename}: {error.strerror}: {advice}", err=True)
+            raise click.exceptions.Exit(InputError.exit_code) from None
         except KeyboardInterrupt:
             click.echo("stopped; the same command goes on where it was", err=True)
             raise click.exceptions.Exit(STOPPED) from None

@@ -72,7 +72,8 @@ def _make(folder: Path) -> None:
         with telling_full(folder):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"the folder {folder} cannot be made: {error}") from error
+        reason = f"the folder {folder} cannot be made ({error.strerror})"
+        raise InputError(f"{reason}: choose another with --out.") from error
 
 
 def _locked(path: Path) -> int | None:

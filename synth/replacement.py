@@ -1,5 +1,6 @@
 """The replacement network of a finished run."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +21,18 @@ def replacement_of(job: Job, choices: Sequence[LayerChoice]) -> nn.Module:
 
 def export_replacement(job: Job, choices: Sequence[LayerChoice], path: Path) -> float:
     """Writes it as ONNX; the largest difference over max |output|. Raises InputError."""
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"--onnx {path}: its folder does not exist; make it first.")
+    _check_place(path)
     batch = job.parts.held_out.inputs.batch(0, CHECKED)
     names = {"inputs": job.network.input_names, "outputs": job.network.output_names}
     return write_onnx(replacement_of(job, choices), batch, path.absolute(), **names)
+
+
+def _check_place(path: Path) -> None:
+    """Raises InputError where no file can be written."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise InputError(f"--onnx {path}: that is a folder; name a file in it, as net.onnx.")
+    if not folder.is_dir():
+        raise InputError(f"--onnx {path}: its folder does not exist; make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--onnx {path}: its folder cannot be written; choose another.")

@@ -1,6 +1,7 @@
 """A choice that is not as was asked: how near the best comes, and which units stand in the way."""
 
 import math
+import os
 from typing import TYPE_CHECKING
 
 from synth.assembly import UnitChoice
@@ -31,8 +32,9 @@ def check_met(job: "Job", searched: "Searched") -> None:
     if not many and point.accepted(criteria):
         return
     way = _by_bits(job, searched) if many else _by_nats(job, searched)
+    run = os.path.relpath(job.config.out / job.asked.run)
     raise Unmet(
-        f"no choice that was tried among the fronts of {job.asked.run} holds: {job.asked}.",
+        f"no choice that was tried among the fronts of {run} holds: {job.asked}.",
         f"The best that was reached has {point.bits + job.asked.beside:,} bits, KL {point.kl:.3g} "
         f"nats and agreement {point.agreement:.4f} on select.",
         f"In the way stand {', '.join(way)}.",

@@ -71,7 +71,8 @@ class Page:
         return "\n".join([str(self.path), *self.notes])
 
     def _repr_html_(self) -> str:
-        return pairs({"report": self.path.absolute().as_uri()} | {"": "; ".join(self.notes)})
+        notes = {"notes": "; ".join(self.notes)} if self.notes else {}
+        return pairs({"report": self.path.absolute().as_uri()} | notes)
 
 
 class Run(Mapping[str, Layer]):

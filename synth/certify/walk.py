@@ -93,7 +93,7 @@ class Certifier:
         """
         runner = self.network.runner
         values: dict[fx.Node, Any] = dict(zip(runner.inputs, map(same, inputs), strict=True))
-        firsts = {runner.linear(name): name for name in self.steps}
+        firsts = self._firsts
         inside = {node for name in self.steps for node in runner.inside(name)}
         views, needed = Views(runner, self.semantics), self._needed
         for node in runner.steps:
@@ -128,11 +128,23 @@ class Certifier:
             source: node
             for node in self.network.runner.steps
             if node in self._needed
-            for source in node.all_input_nodes
+            for source in self._reads(node)
         }
+
+    @cached_property
+    def _firsts(self) -> dict[fx.Node, str]:
+        """The layers by their linear operations."""
+        return {self.network.runner.linear(name): name for name in self.steps}
+
+    def _reads(self, node: fx.Node) -> list[fx.Node]:
+        """Whose values a step takes: a layer those of its source too, which may lie before a
+        flatten."""
+        name = self._firsts.get(node)
+        source = [] if name is None else [self.network.runner.source(name)]
+        return [*node.all_input_nodes, *source]
 
     def _drop(self, values: dict[fx.Node, Any], node: fx.Node) -> None:
         """Forget what no later node reads."""
-        for source in node.all_input_nodes:
+        for source in self._reads(node):
             if self._last.get(source) is node and source is not self.output:
                 values.pop(source, None)

@@ -80,6 +80,8 @@ def _checked(found: "Finished", given: Given) -> int | None:
         for name, rule in {"max_kl": POSITIVE, "min_agreement": SHARE}.items():
             if given[name] is not None and not rule.accepts(given[name]):
                 problems.add(f"{_flag(name)} {given[name]}: expected {rule.expected}.")
+        if given["out"] and given["out"].resolve() == found.folder.resolve():
+            problems.add(f"--out {given['out']}: that is RUN itself; name a folder of its own.")
         text = given["bits"]
         return None if text is None else problems.attempt(_bits, found, text)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth.commands.options import json_option
+from synth.commands.options import json_option, unit_argument
 from synth.errors import Problems
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 @click.command()
 @click.argument("folder", type=FILE, metavar="RUN")
-@click.argument("unit")
+@unit_argument()
 @click.option("--terms", type=int, metavar="K", help="Most taps of a program.")
 @click.option("--epsilon", type=float, metavar="E", help="ε, if it is not the run's.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")

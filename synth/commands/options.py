@@ -14,7 +14,7 @@ FILE = click.Path(path_type=Path)
 Command = Callable[..., Any]
 
 
-def _units(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+def units_of(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """The units of the run that stands before, for a shell that completes."""
     from synth.folder import open_run
 
@@ -33,7 +33,7 @@ def run_argument(command: Command) -> Command:
 
 def unit_argument(*, required: bool = True) -> Callable[[Command], Command]:
     """UNIT, a name of `synth show`; shells complete it."""
-    return click.argument("unit", required=required, shell_complete=_units)
+    return click.argument("unit", required=required, shell_complete=units_of)
 
 
 def config_option(command: Command) -> Command:

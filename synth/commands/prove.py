@@ -107,7 +107,7 @@ def _proved(job: "Job", run: "Finished", wanted: "Set[Unit]", asked: Row) -> Row
     from synth.devices import check_device
     from synth.threads import numeric_threads
 
-    check_device(asked["device"])
+    check_device(asked["device"], place="--device")
     choices, until = load_choices(job, run.folder), time.monotonic() + asked["seconds"]
     semantics = rounding.SEMANTICS[asked["semantics"]]
     try:

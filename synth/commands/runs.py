@@ -11,6 +11,7 @@ from synth.errors import Problems
 
 FILE = click.Path(path_type=Path)
 RESULTS = Path("results")
+NARROW = ("run", "verdict", "bits", "state")  # columns of a narrow terminal; the last one wraps
 Row = dict[str, Any]
 
 
@@ -23,7 +24,7 @@ def runs(folder: Path, as_json: bool) -> None:
     Each with its state, its verdict and what it takes up.
     """
     from synth.runs import ago, runs_below, size_text
-    from synth.shown.tables import number, print_json, print_lines
+    from synth.shown.tables import WIDE, number, print_json, print_lines, width
 
     found = runs_below(folder)
     if as_json:
@@ -43,6 +44,8 @@ def runs(folder: Path, as_json: bool) -> None:
         )
         for one in found
     ]
+    if width() < WIDE:
+        titles, rows = NARROW, [[row[titles.index(name)] for name in NARROW] for row in rows]
     print_lines(rows, titles) if rows else click.echo(f"no runs in {folder}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth.commands.options import json_option
+from synth.commands.options import json_option, units_of
 from synth.errors import InputError, Problems
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Asked = dict[str, list[int]]
 
 @click.command()
 @click.argument("folder", type=FILE, metavar="RUN")
-@click.argument("units", nargs=-1, metavar="[UNIT]...")
+@click.argument("units", nargs=-1, metavar="[UNIT]...", shell_complete=units_of)
 @click.option("--layer", "layers", metavar="NAME", multiple=True, help="Layer; may be repeated.")
 @click.option("--colour", default="all", metavar="NAME", help="Axis of colour of the pictures.")
 @click.option("--config", type=FILE, help="The configuration, if it is not where it was.")

@@ -91,6 +91,7 @@ def test_what_a_notebook_shows(made: synth.Run) -> None:
     for one in shown:
         text = one._repr_html_()
         assert text.startswith(("<table>", "<pre>")) and len(repr(one)) > 5
+    assert "></th>" not in shown[-1]._repr_html_()  # no line without a name
     hostile = synth.Candidate("<script>", 1, None, None, None, None, "none", False)
     assert "<script>" not in hostile._repr_html_() and "&lt;script&gt;" in hostile._repr_html_()
 

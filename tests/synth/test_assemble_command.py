@@ -121,7 +121,8 @@ def test_a_curve(copied: Home, walks: list[float]) -> None:
     assert copied("assemble", "run", *ASKED).exit_code == 0
     spread = {row["multiplier"] for row in rows} - {curve["own"]}
     assert walks and not spread & set(walks)
-    assert copied("assemble", "run", "--curve", "--short", "--points", "3").exit_code == 0
+    done = copied("assemble", "run", "--curve", "--short", "--points", "3", columns=80)
+    assert done.exit_code == 0 and "…" not in done.stdout
     short = json.loads((copied.folder / "run" / "curve.json").read_text())
     assert short["short"] and len(short["points"]) == 3 and short["own"] is None
     done = copied("clean", "--all", "--yes", "run")
@@ -131,7 +132,10 @@ def test_a_curve(copied: Home, walks: list[float]) -> None:
 @pytest.mark.parametrize(
     ("words", "reasons"),
     [
-        (["--bits", "20"], ["at most 20 bits", "In the way stand fc1_", " bits)"]),
+        (
+            ["--bits", "20"],
+            ["the fronts of results/net holds: at most 20 bits", "In the way stand fc1_", " bits)"],
+        ),
         (["--max-kl", "1e-15"], ["KL ≤ 1e-15 nats", "In the way stand fc", "nats), fc"]),
         (["--bits", "400", "--min-agreement", "1.0"], ["at most 400 bits, agreement ≥ 1.0"]),
     ],
@@ -186,6 +190,7 @@ def test_a_choice_that_was_stopped_goes_on(
         (["--bits", "nan"], "--bits nan: expected a whole number, as 4000, or a share"),
         (["--bits", "0.08"], "--bits 0.08: expected a whole number"),
         (["--bits", ""], "--bits : expected a whole number"),
+        (["--short", "--out", "results/net"], "--out results/net: that is RUN itself"),
         (["--max-kl", "nan"], "--max-kl nan: expected a number above 0"),
         (["--max-kl", "0"], "--max-kl 0.0: expected a number above 0"),
         (["--min-agreement", "1.5"], "--min-agreement 1.5: expected a number above 0 and at most"),

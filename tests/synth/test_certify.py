@@ -69,8 +69,15 @@ def dense() -> nn.Module:
     )
 
 
+def flat() -> nn.Module:
+    """A dense layer that reads maps through a flatten and nothing else."""
+    convolution = nn.Conv2d(1, 3, 3, padding=1)
+    return nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3))
+
+
 NETWORKS = {
     "dense": (dense, (6,)),
+    "flat": (flat, (1, 4, 4)),
     "pooled": (Pooled, (2, 7, 7)),
     "heads": (Heads, (1, 10)),
 }

@@ -1,10 +1,12 @@
 """The command as a user types it: exit codes, files, tables, and what it costs to start."""
 
+import errno
 import io
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typed import CONFIG, NETWORK, Home, changed, project, python
@@ -17,6 +19,17 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+
+
+def test_a_file_that_may_not_be_written(copied: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, with what to do; other errors of the system are no bad input."""
+    error = OSError(errno.EROFS, "no writing", "run/report.html")
+    monkeypatch.setattr("synth.report.making.make_report", Mock(side_effect=error))
+    done = copied("report", "run")
+    assert done.exit_code == 2 and done.stderr.startswith("run/report.html: no writing: ")
+    error.errno = errno.EIO
+    with pytest.raises(OSError, match="no writing"):
+        copied("report", "run")
 
 
 # run

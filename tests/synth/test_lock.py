@@ -75,7 +75,10 @@ def test_a_copied_lock_holds_nothing(tmp_path, holder) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path) -> None:
     """A file in the way is told."""
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"), occupy(tmp_path / "file" / "run"):
+    with (
+        pytest.raises(InputError, match=r"made .*: choose another with --out"),
+        occupy(tmp_path / "file" / "run"),
+    ):
         pass
 
 

@@ -258,6 +258,8 @@ def test_shells_complete(home: Home) -> None:
     assert completed("synth wh", home) == ["what-if"]
     assert "--ablate" in completed("synth what-if results/net --", home)
     assert completed("synth show results/net fc2", home) == ["fc2", "fc2_0", "fc2_1", "fc2_2"]
+    assert completed("synth coarsest results/net fc2_", home) == ["fc2_0", "fc2_1", "fc2_2"]
+    assert completed("synth tune results/net fc2_0 fc1_4", home) == ["fc1_4"]
     assert completed("synth show results/nothing fc2", home) == []
 
 

@@ -51,6 +51,19 @@ def test_the_command(home: Home, tmp_path: Path) -> None:
     assert read_model(tmp_path / "net.onnx")(torch.rand(4, 6)).shape == (4, 3)
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [((), "that is a folder"), (("no", "net.onnx"), "its folder does not exist")],
+)
+def test_a_place_for_no_file(
+    words: tuple[str, ...], reason: str, home: Home, tmp_path: Path
+) -> None:
+    """A folder, or a file in one that is not there, is told."""
+    done = home("export", "results/net", "--onnx", tmp_path.joinpath(*words))
+    assert done.exit_code == 2 and reason in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_onnxruntime_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_boxes(copied: Home, home: Home, tmp_path: Path) -> None:
         (["--domain", "sound", "--radius", "1"], "a box has no radius"),
         (["--within", "1", "0"], "expected LOW <= HIGH"),
         (["--within", "0", "1", "--norm", "2"], "only balls of the norm inf can be cut"),
+        (["--device", "cuda:99"], "--device 'cuda:99': "),
         (["--domain", "nothing.npz"], "expected envelope, sound or an .npz with arrays"),
         (["--domain", "wrong.npz"], "lower has shape (5,), expected (6,)."),
         (["--domain", "swapped.npz"], "lower is above upper somewhere; swap them?"),

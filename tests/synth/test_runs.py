@@ -28,7 +28,7 @@ def stopped(folder: Path) -> None:
         store.put(FAILURES[FRONT], item.key, "{}", item.name)
 
 
-def test_every_state_is_listed(home: Home, tmp_path: Path) -> None:
+def test_every_state_is_listed(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Finished, stopped, running, newer and damaged runs are told apart, and none is changed."""
     here = Home(tmp_path)
     for name in ("finished", "stopped", "running", "newer", "damaged"):
@@ -63,6 +63,8 @@ def test_every_state_is_listed(home: Home, tmp_path: Path) -> None:
     table = here("runs").stdout
     assert "stopped at 5 of 8 units, 1 failed" in table and "drop-in" in table
     assert "net.toml" in table and "KiB" in table
+    narrow = here("runs", columns=80).stdout
+    assert "results/deep/finished" in narrow and "net.toml" not in narrow and "…" not in narrow
 
 
 def test_no_runs(tmp_path: Path) -> None:
