@@ -1,5 +1,6 @@
 """The inputs that `synth prove` speaks of, as --domain names them."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,11 +64,14 @@ def _read_box(path: Path, shape: tuple[int, ...]) -> "tuple[torch.Tensor, torch.
     import numpy as np
     import torch
 
+    advice = f"expected {ENVELOPE}, {SOUND} or an .npz with arrays lower and upper of {shape}"
+    if not zipfile.is_zipfile(path):
+        told = "that is no .npz" if path.exists() else "there is no such file"
+        raise InputError(f"--domain {path}: {told}: {advice}.")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             lower, upper = (np.asarray(arrays[k], dtype=np.float64) for k in ("lower", "upper"))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        advice = f"expected {ENVELOPE}, {SOUND} or an .npz with arrays lower and upper of {shape}"
         raise InputError(f"--domain {path}: {advice}: {error}") from error
     with Problems() as problems:
         for end, values in (("lower", lower), ("upper", upper)):

@@ -73,6 +73,8 @@ def prove(folder: Path, config: Path | None, as_json: bool, **asked: Any) -> Non
 
 def check_asked(asked: Row) -> None:
     """Raises InputError with all that is wrong with the options."""
+    from synth.config_rules import DEVICE
+
     with Problems() as problems:
         for name, low in (("radius", 0.0), ("epsilon", 0.0), ("seconds", 0.0)):
             value = asked[name]
@@ -83,6 +85,8 @@ def check_asked(asked: Row) -> None:
             problems.add(f"--norm {asked['norm']!r}: expected inf or 2.")
         if asked["semantics"] not in SEMANTICS:
             problems.add(f"--semantics {asked['semantics']!r}: expected {', '.join(SEMANTICS)}.")
+        if not DEVICE.accepts(asked["device"]):
+            problems.add(f"--device {asked['device']!r}: expected {DEVICE.expected}.")
         if asked["samples"] < 1:
             problems.add(f"--samples {asked['samples']}: expected at least 1.")
         boxed = asked["domain"] != ENVELOPE
