@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oracles.claims import AffineBank, Box, Proved, Refuted, Unknown, head_form
@@ -66,6 +66,8 @@ def closed(group, **more):
     outer=st.sampled_from([IDENTITY, RELU, ABS]),
     hidden=st.integers(1, 4),
 )
+@example(seed=243, head=ABS, outer=RELU, hidden=4)  # HiGHS with rows of pairs: too low a bound
+@example(seed=498, head=LEAKY, outer=RELU, hidden=4)  # HiGHS gives up
 def test_no_point_exceeds_the_bound_and_one_comes_near(seed, head, outer, hidden):
     """Splitting closes in on a difference that is reached; samples stay below; HiGHS agrees."""
     group = group_of(seed, hidden=hidden, head=head, outer=outer)
@@ -75,7 +77,8 @@ def test_no_point_exceeds_the_bound_and_one_comes_near(seed, head, outer, hidden
     assert sampled(group, seed, 300) <= found.upper
     whole = milp_bound(group)
     assert found.lower <= whole.upper and whole.lower <= found.upper
-    assert whole.upper <= found.upper * Fraction(1001, 1000) + Fraction(1, 1000)
+    near = whole.upper <= found.upper * Fraction(1001, 1000) + Fraction(1, 1000)
+    assert near or not whole.done  # HiGHS says so where it gives up
 
 
 @settings(max_examples=12)

@@ -71,7 +71,7 @@ def test_it_keeps_to_its_folder(home: Home) -> None:
         assert done.exit_code == 2 and "holds another run" in done.stderr
         assert "asked.max_kl: 1e-05 there" in done.stderr
     done = home("assemble", "results/net", *ASKED, "--out", "results/net")
-    assert done.exit_code == 2 and "asked.max_kl: None there, 1e-05 here" in done.stderr
+    assert done.exit_code == 2 and "--out results/net: that is RUN itself" in done.stderr
     assert not (home.folder / "results" / "net" / "curve.json").exists()
     assert home("validate", "results/net").exit_code == 0
 
